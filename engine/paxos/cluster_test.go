@@ -1,0 +1,377 @@
+package paxos
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/paxbench/paxbench/wire"
+)
+
+// A cluster of replicas in one goroutine: the network is a slice of frames, a disk is a slice of records with a mark of
+// what is synced. Tests decide what is delivered, synced, lost and crashed. After every step it checks what must always
+// hold (agreement, gapless delivery, no answer ahead of the disk).
+
+const testCluster = wire.ClusterID(7)
+
+type packet struct {
+	from, to wire.NodeID
+	frame    []byte
+}
+
+type gated struct {
+	to    wire.NodeID
+	frame []byte
+	gate  wire.LSN
+}
+
+type testNode struct {
+	id       wire.NodeID
+	r        *Replica // nil: down
+	disk     [][]byte // records; [:synced] survive a crash for certain
+	synced   int
+	base     int // records in disk before this incarnation
+	lsn      wire.LSN
+	waiting  []gated
+	applied  wire.Slot
+	snapshot wire.Slot
+}
+
+type simCluster struct {
+	t        testing.TB
+	cfg      Config
+	nodes    []*testNode
+	net      []packet
+	chosen   map[wire.Slot][]byte // first value delivered in a slot
+	byRound  map[string][]byte    // slot/ballot -> value proposed there
+	reads    map[uint64]wire.Slot // token -> chosen anywhere when asked
+	answers  map[uint64]ReadReady // token -> answer
+	maxSeen  wire.Slot            // highest slot delivered anywhere
+	onEvent  func(n *testNode, e Event)
+	token    uint64
+	stats    map[string]int
+	isolated wire.NodeID // 0: none; frames to and from it vanish
+	trace    *trace      // nil: not a trace test
+}
+
+func newTestCluster(t testing.TB, n int, cfg Config) *simCluster {
+	cfg.Cluster, cfg.Group, cfg.Nodes = testCluster, 1, nil
+	for i := 1; i <= n; i++ {
+		cfg.Nodes = append(cfg.Nodes, wire.NodeID(i))
+	}
+	c := &simCluster{
+		t: t, cfg: cfg, chosen: map[wire.Slot][]byte{}, byRound: map[string][]byte{},
+		reads: map[uint64]wire.Slot{}, answers: map[uint64]ReadReady{}, stats: map[string]int{},
+	}
+	for _, id := range cfg.Nodes {
+		nd := &testNode{id: id}
+		c.nodes = append(c.nodes, nd)
+		c.start(nd)
+	}
+	return c
+}
+
+func (c *simCluster) node(id wire.NodeID) *testNode { return c.nodes[id-1] }
+
+// start brings a node up from its disk.
+func (c *simCluster) start(nd *testNode) {
+	st := NewState(nd.snapshot)
+	for _, p := range nd.disk {
+		f := wire.GetCopy(p)
+		var rec wire.Record
+		if err := wire.DecodeRecord(f, &rec); err != nil {
+			c.t.Fatalf("node %d: record does not decode: %v", nd.id, err)
+		}
+		if err := st.Load(&rec); err != nil {
+			c.t.Fatalf("node %d: %v", nd.id, err)
+		}
+		f.Release()
+	}
+	cfg := c.cfg
+	cfg.Self = nd.id
+	nd.base, nd.synced, nd.lsn, nd.waiting = len(nd.disk), len(nd.disk), 0, nil
+	nd.applied = nd.snapshot
+	nd.r = New(cfg, st)
+	c.collect(nd)
+}
+
+// crash stops a node; of what was not synced the first keep records survive.
+func (c *simCluster) crash(nd *testNode, keep int) {
+	nd.r.Close()
+	nd.r = nil
+	nd.disk = nd.disk[:min(nd.synced+keep, len(nd.disk))]
+	nd.waiting = nil
+}
+
+// collect takes a node's output: records to its disk, messages to the net or behind their gate.
+func (c *simCluster) collect(nd *testNode) {
+	out := nd.r.Output()
+	for _, rec := range out.Records {
+		nd.disk = append(nd.disk, bytes.Clone(rec.Frame.Bytes()))
+		nd.lsn++
+		if c.trace != nil {
+			c.trace.record(nd, &rec)
+		}
+		if rec.Kind == wire.KindAccept {
+			c.checkRound(rec.Slot, rec.Ballot, wire.TrustedValue(rec.Frame).Bytes())
+		}
+		rec.Frame.Release()
+	}
+	if out.LastLSN != nd.lsn {
+		c.t.Fatalf("node %d: LastLSN %d after %d records", nd.id, out.LastLSN, nd.lsn)
+	}
+	for _, m := range out.Messages {
+		p := bytes.Clone(m.Frame.Bytes())
+		m.Frame.Release()
+		if m.Gate > nd.lsn {
+			c.t.Fatalf("node %d: gate %d beyond its records %d", nd.id, m.Gate, nd.lsn)
+		}
+		if c.trace != nil {
+			c.trace.message(nd, m.To, p, m.Gate != 0)
+		}
+		if m.Gate != 0 {
+			nd.waiting = append(nd.waiting, gated{m.To, p, m.Gate})
+			continue
+		}
+		c.emit(nd, m.To, p)
+	}
+	for _, ch := range out.Chosen {
+		if ch.Slot != nd.applied+1 {
+			c.t.Fatalf("node %d: slot %d delivered after %d", nd.id, ch.Slot, nd.applied)
+		}
+		nd.applied = ch.Slot
+		if c.trace != nil {
+			c.trace.chosen(nd, &ch)
+		}
+		v := bytes.Clone(ch.Value.Bytes())
+		if was, ok := c.chosen[ch.Slot]; ok && !bytes.Equal(was, v) {
+			c.t.Fatalf("AGREEMENT: slot %d: node %d learned %x, before it was %x", ch.Slot, nd.id, v, was)
+		}
+		c.chosen[ch.Slot] = v
+		c.maxSeen = max(c.maxSeen, ch.Slot)
+		ch.Frame.Release()
+	}
+	for _, rd := range out.Reads {
+		c.answers[rd.Token] = rd
+		if c.trace != nil {
+			c.trace.read(nd, rd)
+		}
+		if rd.OK && rd.Slot < c.reads[rd.Token] {
+			c.t.Fatalf("LINEARIZABILITY: read asked for when slot %d was chosen is answered at slot %d", c.reads[rd.Token], rd.Slot)
+		}
+	}
+	for _, e := range out.Events {
+		c.stats[e.Kind.String()]++
+		c.stats["holes"] += e.Holes
+		c.stats["reproposed"] += e.Reproposed
+		if c.trace != nil {
+			c.trace.event(nd, &e)
+		}
+		if c.onEvent != nil {
+			c.onEvent(nd, e)
+		}
+	}
+	nd.r.Applied(nd.applied)
+}
+
+// emit puts a frame on the net, checking that what it says is on the sender's disk.
+func (c *simCluster) emit(nd *testNode, to wire.NodeID, frame []byte) {
+	f := wire.GetCopy(frame)
+	defer f.Release()
+	m := mustDecode(f)
+	switch m.Kind {
+	case wire.KindPromise, wire.KindAccepted, wire.KindPrepare:
+		if nd.durablePromise() < m.Ballot {
+			c.t.Fatalf("DURABLE BEFORE VISIBLE: node %d sends %v at ballot %v, its disk holds promise %v", nd.id, m.Kind, m.Ballot, nd.durablePromise())
+		}
+	}
+	if m.Kind == wire.KindAccepted {
+		for s := m.Slot; s < m.Slot+wire.Slot(m.Count); s++ {
+			if s > nd.snapshot && !nd.hasDurable(s) {
+				c.t.Fatalf("DURABLE BEFORE VISIBLE: node %d says it accepted slot %d, its disk does not", nd.id, s)
+			}
+		}
+	}
+	c.net = append(c.net, packet{nd.id, to, frame})
+}
+
+func (nd *testNode) durablePromise() (b wire.Ballot) {
+	nd.eachDurable(func(rec *wire.Record) {
+		if rec.Kind != wire.KindLearn {
+			b = max(b, rec.Ballot)
+		}
+	})
+	return b
+}
+
+func (nd *testNode) hasDurable(s wire.Slot) (found bool) {
+	nd.eachDurable(func(rec *wire.Record) { found = found || rec.Slot == s })
+	return found
+}
+
+func (nd *testNode) eachDurable(fn func(*wire.Record)) {
+	for _, p := range nd.disk[:nd.synced] {
+		f := wire.GetCopy(p)
+		var rec wire.Record
+		if err := wire.DecodeRecord(f, &rec); err != nil {
+			panic(err)
+		}
+		fn(&rec)
+		f.Release()
+	}
+}
+
+// checkRound holds every vote against the rule that one ballot proposes one value in a slot.
+func (c *simCluster) checkRound(s wire.Slot, b wire.Ballot, v []byte) {
+	k := fmt.Sprint(s, "/", b)
+	if was, ok := c.byRound[k]; ok && !bytes.Equal(was, v) {
+		c.t.Fatalf("ONE VALUE PER BALLOT: slot %d ballot %v: %x and %x", s, b, was, v)
+	}
+	c.byRound[k] = bytes.Clone(v)
+}
+
+// sync makes the first n records not yet synced durable and lets go what waited for them.
+func (c *simCluster) sync(nd *testNode, n int) {
+	nd.synced = min(nd.synced+n, len(nd.disk))
+	lsn := wire.LSN(nd.synced - nd.base)
+	keep := nd.waiting[:0]
+	for _, g := range nd.waiting {
+		if g.gate <= lsn {
+			c.emit(nd, g.to, g.frame)
+		} else {
+			keep = append(keep, g)
+		}
+	}
+	nd.waiting = keep
+	nd.r.Durable(lsn)
+	c.collect(nd)
+}
+
+// deliver takes packet i off the net and gives it to its node, if that is up.
+func (c *simCluster) deliver(i int) {
+	p := c.net[i]
+	c.net = append(c.net[:i], c.net[i+1:]...)
+	c.hand(p)
+}
+
+func (c *simCluster) hand(p packet) {
+	nd := c.node(p.to)
+	if nd.r == nil || c.isolated != 0 && (p.from == c.isolated || p.to == c.isolated) {
+		return
+	}
+	f := wire.GetCopy(p.frame)
+	m := mustDecode(f)
+	nd.r.Step(&m)
+	f.Release()
+	c.collect(nd)
+}
+
+func (c *simCluster) tick(nd *testNode) {
+	nd.r.Tick()
+	c.collect(nd)
+}
+
+// propose hands node nd a batch whose one command says payload.
+func (c *simCluster) propose(nd *testNode, payload string) (wire.Slot, Outcome) {
+	f := testAccept(payload)
+	s, o := nd.r.Propose(f)
+	if o != Taken {
+		f.Release()
+	}
+	c.collect(nd)
+	return s, o
+}
+
+func testAccept(payload string) *wire.Buffer {
+	blk := wire.AppendBlockHeader(nil, 0, 0, 0, 1, len(payload)+1)
+	blk = wire.AppendCommand(blk, []byte(payload))
+	f := wire.NewAccept(wire.BatchHeaderSize + len(blk))
+	wire.PutBatchHeader(f.Extend(wire.BatchHeaderSize), wire.BatchBlocks, wire.CompressNone, 1, 1, len(blk), len(blk))
+	f.Append(blk)
+	return f
+}
+
+// payload is the inverse of testAccept, for traces.
+func payload(b wire.Batch) string {
+	if b.IsNoop() {
+		return "no-op"
+	}
+	it := b.Blocks()
+	blk, _ := it.Next()
+	cmds := blk.Commands()
+	cmd, _ := cmds.Next()
+	return string(cmd)
+}
+
+func (c *simCluster) read(nd *testNode) {
+	c.token++
+	c.reads[c.token] = c.maxSeen
+	if nd.r.Read(c.token) == Taken {
+		c.stats["reads"]++
+	}
+	c.collect(nd)
+}
+
+// snap lets a node take a snapshot of what it applied and trim its log and disk below it.
+func (c *simCluster) snap(nd *testNode) {
+	s := nd.applied
+	nd.r.Trim(s)
+	c.collect(nd)
+	nd.trimDisk(s, nd.r.promised)
+}
+
+// trimDisk rewrites the disk as a log with a new first segment would be: the promise, then what is above the snapshot.
+func (nd *testNode) trimDisk(s wire.Slot, promised wire.Ballot) {
+	nd.snapshot = max(nd.snapshot, s)
+}
+
+// install copies the state of node from to node to, as a snapshot transfer does.
+func (c *simCluster) install(from, to *testNode) {
+	s := from.snapshot
+	if s <= to.applied {
+		return
+	}
+	to.snapshot = s
+	to.applied = s
+	to.r.Installed(s)
+	c.collect(to)
+	c.stats["installs"]++
+}
+
+// settle delivers, syncs and ticks without faults until nothing is left to do or the rounds are used up.
+func (c *simCluster) settle(rounds int, done func() bool) bool {
+	for range rounds {
+		for len(c.net) > 0 {
+			c.deliver(0)
+		}
+		for _, nd := range c.nodes {
+			if nd.r != nil {
+				c.sync(nd, 1<<30)
+				c.tick(nd)
+			}
+		}
+		if done() {
+			return true
+		}
+	}
+	return false
+}
+
+// leader returns the node that leads at the highest ballot, or nil.
+func (c *simCluster) leader() (best *testNode) {
+	for _, nd := range c.nodes {
+		if nd.r != nil && nd.r.role == Leader && (best == nil || nd.r.ballot > best.r.ballot) {
+			best = nd
+		}
+	}
+	return best
+}
+
+func (c *simCluster) close() {
+	for _, nd := range c.nodes {
+		if nd.r != nil {
+			nd.r.Close()
+			nd.r = nil
+		}
+	}
+}

@@ -1,0 +1,51 @@
+// Package paxos is the pure core of the engine: one replica of one group of Multi-Paxos, as a function of its inputs.
+//
+// # What it is
+//
+// A Replica is acceptor, proposer and learner over one log of slots. It has no clock, no goroutine, no lock, no socket and
+// no file: time comes in as Tick, messages as Step, finished writes as Durable, and what is to be done goes out as Output.
+// Two replicas fed the same calls do the same things, which is what lets a test or a simulator try any schedule and
+// replay it from a seed. It is not safe for concurrent use: one goroutine owns it. Every call is bounded work.
+//
+// # How a slot is chosen
+//
+//	proposer (leader of ballot b)              acceptor
+//	Propose: record own vote, Accept(b,s,v) ->  b >= promised? record the vote,
+//	                                            and once it is durable
+//	voted: count by ballot, by node         <-  Accepted(b,s)
+//	a quorum at one ballot: chosen
+//	chosen prefix grows: Output.Chosen      ->  learns from the watermark on the next Accept or Heartbeat
+//
+// The leader's own vote takes the same gate: it counts when its record is durable (ownVotes). Slots are chosen in any
+// order and delivered in slot order.
+//
+// # How a leader is made
+//
+// Silence for ElectionTicks makes a follower ask whether an election could succeed (Probe). A quorum of grants lets it
+// record a new ballot and, once that is durable, send one Prepare for every slot above its chosen prefix (Paxos Made
+// Simple, section 3). Each acceptor records the higher promise and then reports its votes, in parts if they are many.
+// From a quorum of whole promises the new leader learns what is known to be chosen, proposes again the highest-ballot vote
+// of every other slot (P2c; higherVote), fills holes with no-ops, and opens the log with a no-op of its own, the barrier,
+// before which it serves no read.
+//
+// # What keeps it safe
+//
+//   - An answer names the ballot of the moment its record was made, and leaves when that record is durable
+//     (Outgoing.Gate). ackRun holds the ballot for votes told together.
+//   - A tally belongs to one ballot and is a set of nodes.
+//   - A vote raises the promise; a record of a vote is a record of the promise.
+//   - A follower learns from an announcement only what it voted for at the announcer's ballot (advance).
+//   - A vote so far up that it cannot be held is never left out of a recovery: the candidate gives up instead (collect).
+//   - Two values in a chosen slot, or at one ballot in a slot, stop the node (mustEqual).
+//
+// # Where to look
+//
+//	replica.go   the type, its inputs and outputs      acceptor.go  promises and votes
+//	proposer.go  phase 1, phase 2, repeats             learner.go   chosen prefix, catching up
+//	election.go  ticks, probe, heartbeats, resigning   read.go      linearizable reads
+//	quorum.go    tallies and the choice of a value     state.go     recovery from records
+//	log.go       slots in a ring                       testdata/    the protocol's stories, message by message
+//
+// TestTraces tells the stories; TestRandomSchedules tries thousands of random schedules with crashes, loss, repetition and
+// reordering against agreement, durability, linearizability of reads, and progress once the faults stop.
+package paxos

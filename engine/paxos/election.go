@@ -1,0 +1,195 @@
+package paxos
+
+import (
+	"math"
+
+	"github.com/paxbench/paxbench/wire"
+)
+
+// Leadership: who runs phase 1, and when. None of it matters for safety, which rests on ballots and quorums alone.
+
+// Tick is the passing of one unit of time.
+func (r *Replica) Tick() {
+	r.begin()
+	r.now++
+	r.checkDisk()
+	if r.role == Leader {
+		r.leaderTick()
+		return
+	}
+	r.checkFetch()
+	switch {
+	case r.now >= r.deadline:
+		r.startProbe()
+	case r.role == Probing && (r.now-r.beat) >= uint64(r.c.HeartbeatTicks):
+		r.sendProbe()
+	case r.role == Preparing && (r.now-r.prepSent) >= uint64(r.c.RetransmitTicks):
+		r.sendPrepare()
+	}
+}
+
+// restartElection draws the tick at which silence becomes an election. The draw keeps two followers of a dead leader
+// from preparing against each other again and again.
+func (r *Replica) restartElection() {
+	r.deadline = r.now + uint64(r.c.ElectionTicks) + r.rng.below(r.c.ElectionTicks)
+}
+
+// checkDisk notices a disk that has finished nothing for too long. Its node may not lead: nothing it accepts is durable,
+// however lively its heartbeats (FAULTS.md, F22).
+func (r *Replica) checkDisk() {
+	if r.stalled || r.lsn == r.durable || r.now-r.moved < uint64(r.c.StallTicks) {
+		return
+	}
+	r.stalled = true
+	r.event(Event{Kind: EventDiskStall, Ballot: r.ballot})
+	if r.role != Follower {
+		r.stepDown("its disk stalls")
+	}
+}
+
+// follow takes the leader of ballot b, already the promised one, as alive.
+func (r *Replica) follow(leader wire.NodeID, b wire.Ballot) {
+	if r.role != Follower {
+		r.stepDown("another node leads")
+	}
+	if r.leader != leader || r.ballot != b {
+		r.leader, r.ballot = leader, b
+		r.fetch = fetchState{size: r.fetch.size}
+		r.event(Event{Kind: EventFollowing, Peer: leader, Ballot: b})
+	}
+	r.heard = r.now
+	r.restartElection()
+}
+
+// stepDown ends probing, preparing or leading. What was proposed stays voted for here; whether it will be chosen is for
+// the next leader to find out.
+func (r *Replica) stepDown(why string) {
+	if r.role == Leader {
+		r.event(Event{Kind: EventLost, Ballot: r.ballot, Reason: why})
+		for _, q := range r.reads {
+			r.out.Reads = append(r.out.Reads, ReadReady{Token: q.token})
+		}
+		r.reads = r.reads[:0]
+		r.own.clear()
+	}
+	r.dropPromises()
+	r.grants.reset(0)
+	r.role, r.leader = Follower, 0
+	r.restartElection()
+}
+
+// startProbe asks the others whether an election could succeed, before a ballot is used up and a working leader
+// disturbed: a node that was cut off would otherwise depose the leader each time it comes back.
+func (r *Replica) startProbe() {
+	if r.role != Follower {
+		r.stepDown("its election failed")
+	}
+	r.restartElection()
+	if r.lsn != r.durable && r.stalled || r.counter == math.MaxUint32 {
+		return
+	}
+	r.leader = 0
+	r.role = Probing
+	r.ballot = wire.NewBallot(r.counter+1, r.c.Self)
+	r.grants.reset(r.ballot)
+	r.event(Event{Kind: EventProbing, Ballot: r.ballot})
+	r.sendProbe()
+	r.granted(r.ballot, r.self)
+}
+
+func (r *Replica) sendProbe() {
+	r.beat = r.now
+	r.broadcast(&wire.Message{Kind: wire.KindProbe, Ballot: r.ballot}, 0)
+}
+
+// onProbe says whether this replica would promise: it hears no leader, and the prober is not so far behind that its
+// Prepare would ask for slots that are only in a snapshot here, or for more than a window or two.
+func (r *Replica) onProbe(m *wire.Message) {
+	if m.Ballot <= r.promised {
+		r.reject(m)
+		return
+	}
+	quiet := r.leader == 0 || r.now-r.heard+2*uint64(r.c.HeartbeatTicks) >= uint64(r.c.ElectionTicks)
+	near := m.Chosen >= r.trimmed && m.Chosen+2*wire.WindowMax >= r.chosen
+	r.send(m.From, &wire.Message{
+		Kind: wire.KindProbeAck, Ballot: m.Ballot, Granted: quiet && near && r.role != Leader,
+	}, 0)
+}
+
+func (r *Replica) onProbeAck(m *wire.Message, from int) {
+	if m.Granted {
+		r.granted(m.Ballot, from)
+	}
+}
+
+// granted counts an answer to the probe; a quorum starts the prepare.
+func (r *Replica) granted(b wire.Ballot, from int) {
+	if r.role == Probing && r.grants.add(b, from) >= r.quorum {
+		r.startPrepare()
+	}
+}
+
+// onReject learns of a higher ballot: this replica's own is spent. A prober, who has disturbed nobody yet, asks again above
+// it; others stand back for a random while.
+func (r *Replica) onReject(m *wire.Message) {
+	if m.Ballot != r.ballot || r.role == Follower || m.Promised <= m.Ballot {
+		return
+	}
+	if r.role == Probing {
+		r.startProbe()
+		return
+	}
+	r.stepDown("a higher ballot was promised")
+}
+
+// leaderTick sends heartbeats and repeats, and resigns when no quorum answers: a leader that is cut off must not let its
+// clients wait for ever, nor keep a returning node from electing one that is connected.
+func (r *Replica) leaderTick() {
+	alive := 1
+	for i := range r.peers {
+		if i != r.self && r.now-r.peers[i].seen < uint64(r.c.ElectionTicks) {
+			alive++
+		}
+	}
+	if alive < r.quorum {
+		r.stepDown("no quorum answers")
+		return
+	}
+	if r.now-r.beat >= uint64(r.c.HeartbeatTicks) {
+		r.sendHeartbeat()
+	}
+	r.resend()
+}
+
+func (r *Replica) sendHeartbeat() {
+	r.beat = r.now
+	r.broadcast(&wire.Message{Kind: wire.KindHeartbeat, Ballot: r.ballot, Slot: r.next - 1, Round: r.round}, 0)
+}
+
+// onHeartbeat keeps a follower following. A heartbeat of a ballot above the promise comes from a leader whose Prepare did
+// not reach this replica: a quorum promised it, so it is one to follow, and the promise is recorded.
+func (r *Replica) onHeartbeat(m *wire.Message) {
+	if m.Ballot < r.promised {
+		r.reject(m)
+		return
+	}
+	if m.Ballot > r.promised {
+		r.raise(m.Ballot, "another node leads")
+		r.record(wire.PromiseRecord(r.c.Cluster, r.c.Group, r.c.Self, m.Ballot))
+	}
+	r.follow(m.From, m.Ballot)
+	r.noteChosen(m.Ballot, m.Chosen)
+	r.send(m.From, &wire.Message{Kind: wire.KindHeartbeatAck, Ballot: m.Ballot, Round: m.Round}, 0)
+}
+
+func (r *Replica) onHeartbeatAck(m *wire.Message, from int) {
+	if r.role != Leader || m.Ballot != r.ballot {
+		return
+	}
+	p := &r.peers[from]
+	p.seen = r.now
+	if m.Round > p.round && m.Round <= r.round {
+		p.round = m.Round
+		r.confirmReads()
+	}
+}

@@ -1,0 +1,121 @@
+package paxos
+
+import (
+	"github.com/paxbench/paxbench/wire"
+)
+
+// fetchSlots is how many slots a follower asks for at a time, fetchBytes how much a replica sends in answer at most:
+// enough to keep a link busy for a round trip, little enough not to stand in the way of Accepts.
+const (
+	fetchSlots    = 128
+	fetchSlotsMin = 4
+	fetchBytes    = 4 << 20
+)
+
+// fetchState is a follower's catching up with slots that it missed.
+type fetchState struct {
+	stuck wire.Slot // the slot after the chosen prefix when it was last looked at
+	since uint64    // tick at which stuck was first seen
+	until wire.Slot // last slot asked for; 0: nothing asked
+	sent  uint64    // tick of the last Fetch
+	size  int       // bytes of the last Learn frame: what the next Fetch reckons with
+}
+
+// noteChosen takes the word of ballot b's leader that every slot up to s is chosen.
+func (r *Replica) noteChosen(b wire.Ballot, s wire.Slot) {
+	r.told.note(b, s)
+	r.learnAnnounced()
+}
+
+// learnAnnounced extends the chosen prefix as far as it is known, and hands the slots out.
+func (r *Replica) learnAnnounced() {
+	from := r.chosen
+	to := advance(&r.log, from, r.told)
+	for s := from + 1; s <= to; s++ {
+		r.deliver(s)
+	}
+	if r.chosen >= r.fetch.until && r.fetch.until != 0 {
+		r.fetch.until = 0
+		if to > from && r.told.upTo > r.chosen {
+			r.sendFetch()
+		}
+	}
+}
+
+// deliver appends slot s, the next of the chosen prefix, to the output.
+func (r *Replica) deliver(s wire.Slot) {
+	e := r.log.get(s)
+	r.chosen = s
+	r.out.Chosen = append(r.out.Chosen, Chosen{Slot: s, Ballot: e.ballot, Value: e.value(), Frame: e.frame.Retain()})
+}
+
+// checkFetch runs once a tick on a follower: a gap that nothing in flight has filled for two ticks is asked for.
+func (r *Replica) checkFetch() {
+	f := &r.fetch
+	if r.told.upTo <= r.chosen || r.leader == 0 || r.leader == r.c.Self {
+		f.until = 0
+		return
+	}
+	if f.stuck != r.chosen+1 {
+		f.stuck, f.since = r.chosen+1, r.now
+		return
+	}
+	patience := uint64(2)
+	if f.until != 0 {
+		patience = uint64(r.c.RetransmitTicks)
+	}
+	if r.now-f.since >= patience && (f.until == 0 || r.now-f.sent >= patience) {
+		r.sendFetch()
+	}
+}
+
+// sendFetch asks the leader for the next slots above the chosen prefix.
+func (r *Replica) sendFetch() {
+	if r.leader == 0 || r.leader == r.c.Self {
+		return
+	}
+	n := fetchSlots
+	if r.fetch.size > 0 {
+		n = min(max(fetchBytes/r.fetch.size, fetchSlotsMin), fetchSlots)
+	}
+	r.fetch.until = min(r.told.upTo, r.chosen+wire.Slot(n))
+	r.fetch.sent = r.now
+	r.send(r.leader, &wire.Message{Kind: wire.KindFetch, Slot: r.chosen + 1, Until: r.fetch.until}, 0)
+}
+
+// onFetch sends a lagging replica the chosen values it asks for. Any replica that has them may: what is chosen is chosen.
+func (r *Replica) onFetch(m *wire.Message) {
+	if m.Slot == 0 || m.Slot > r.chosen {
+		return
+	}
+	if m.Slot <= r.trimmed {
+		r.event(Event{Kind: EventPeerBehind, Peer: m.From, Slot: m.Slot})
+		return
+	}
+	sent := 0
+	for s := m.Slot; s <= min(m.Until, r.chosen, m.Slot+fetchSlots) && sent < 2*fetchBytes; s++ {
+		e := r.log.get(s)
+		sent += e.frame.Len()
+		r.send(m.From, &wire.Message{Kind: wire.KindLearn, Ballot: e.ballot, Slot: s, Value: e.value()}, 0)
+	}
+}
+
+// onLearn takes a chosen value. It is recorded like a vote: an acceptor that reports it to a later proposer reports what is
+// chosen, whatever ballot it names, and a vote of its own in that slot is not needed any more.
+func (r *Replica) onLearn(m *wire.Message) {
+	r.fetch.size = m.Frame.Len()
+	if m.Slot <= r.chosen {
+		return
+	}
+	e := r.log.ensure(m.Slot)
+	if e.chosen {
+		return
+	}
+	r.log.put(e, m.Frame.Retain(), m.Ballot)
+	e.chosen = true
+	r.record(wire.Record{
+		Kind: wire.KindLearn, Group: r.c.Group, Ballot: m.Ballot, Slot: m.Slot, Chosen: m.Chosen,
+		Frame: m.Frame.Retain(),
+	})
+	r.learnAnnounced()
+}

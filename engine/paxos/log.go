@@ -1,0 +1,96 @@
+package paxos
+
+import (
+	"fmt"
+
+	"github.com/paxbench/paxbench/wire"
+)
+
+// entry is what a replica knows of one slot.
+type entry struct {
+	frame  *wire.Buffer // Accept or Learn frame with the value, one reference held; nil: no vote
+	ballot wire.Ballot  // of the vote
+	votes  tally        // leader: who accepted, at the leader's ballot
+	sent   uint64       // leader: tick of the last transmission
+	chosen bool
+}
+
+func (e *entry) value() wire.Batch { return wire.TrustedValue(e.frame) }
+
+// slotLog holds the entries of the slots above the snapshot: a ring indexed by slot, so that a slot is found without a
+// search and trimming moves nothing.
+//
+// Invariant: base >= 1; slots base..base+count-1 are present (possibly without a vote); len(ring) is a power of two.
+type slotLog struct {
+	ring  []entry
+	base  wire.Slot // first slot held
+	count int
+	bytes int64 // of all frames held
+}
+
+func newSlotLog(base wire.Slot) slotLog { return slotLog{ring: make([]entry, 64), base: base} }
+
+// last is the highest slot held; base-1 if there is none.
+func (l *slotLog) last() wire.Slot { return l.base + wire.Slot(l.count) - 1 }
+
+// get returns the entry of slot s, or nil if s is not held. The pointer is valid until the next ensure.
+func (l *slotLog) get(s wire.Slot) *entry {
+	if s < l.base || s-l.base >= wire.Slot(l.count) {
+		return nil
+	}
+	return &l.ring[int(s)&(len(l.ring)-1)]
+}
+
+// ensure returns the entry of slot s >= base, adding empty entries up to it.
+func (l *slotLog) ensure(s wire.Slot) *entry {
+	if s < l.base {
+		panic(fmt.Sprintf("BUG: paxos: slot %d is below the log's base %d", s, l.base))
+	}
+	if need := int(s-l.base) + 1; need > l.count {
+		if need > len(l.ring) {
+			l.grow(need)
+		}
+		l.count = need
+	}
+	return &l.ring[int(s)&(len(l.ring)-1)]
+}
+
+func (l *slotLog) grow(need int) {
+	size := len(l.ring)
+	for size < need {
+		size *= 2
+	}
+	ring := make([]entry, size)
+	for s := l.base; s <= l.last(); s++ {
+		ring[int(s)&(size-1)] = l.ring[int(s)&(len(l.ring)-1)]
+	}
+	l.ring = ring
+}
+
+// put makes f the value of e, taking over one reference. The tally starts anew: it belongs to the vote.
+func (l *slotLog) put(e *entry, f *wire.Buffer, b wire.Ballot) {
+	if e.frame != nil {
+		l.bytes -= int64(e.frame.Len())
+		e.frame.Release()
+	}
+	e.frame, e.ballot = f, b
+	e.votes.reset(b)
+	l.bytes += int64(f.Len())
+}
+
+// dropTo forgets the slots up to and including s.
+func (l *slotLog) dropTo(s wire.Slot) {
+	for l.count > 0 && l.base <= s {
+		e := &l.ring[int(l.base)&(len(l.ring)-1)]
+		if e.frame != nil {
+			l.bytes -= int64(e.frame.Len())
+			e.frame.Release()
+		}
+		*e = entry{}
+		l.base++
+		l.count--
+	}
+	if l.base <= s {
+		l.base = s + 1
+	}
+}

@@ -1,0 +1,107 @@
+package paxos
+
+import "github.com/paxbench/paxbench/wire"
+
+// Output is what the replica wants done since the last Output. Every Frame in it carries one reference that now
+// belongs to the caller. The slices are valid until the next call on the replica.
+type Output struct {
+	Records  []wire.Record // append to the log, in this order
+	LastLSN  wire.LSN      // this replica's number of the last record handed out so far, Records included
+	Messages []Outgoing
+	Chosen   []Chosen    // slots newly in the chosen prefix, in slot order, without gaps
+	Reads    []ReadReady // reads that may be answered, or have failed
+	Events   []Event     // for logs, metrics and waiters
+}
+
+// Outgoing is a frame to a peer. Gate says what it waits for: 0, nothing; otherwise it may leave only when this
+// replica's records up to that number are durable (DESIGN.md, section 4: what waits for the disk).
+type Outgoing struct {
+	To    wire.NodeID
+	Frame *wire.Buffer
+	Gate  wire.LSN
+}
+
+// Chosen is a slot whose value is known. Value is a view into Frame.
+type Chosen struct {
+	Slot   wire.Slot
+	Ballot wire.Ballot // of this replica's vote for it: whoever proposed at that ballot in that slot proposed this value
+	Value  wire.Batch
+	Frame  *wire.Buffer
+}
+
+// ReadReady answers Read: the state with every slot up to Slot applied is fresh enough. Not OK: leadership was lost.
+type ReadReady struct {
+	Token uint64
+	Slot  wire.Slot
+	OK    bool
+}
+
+// Outcome is the answer to Propose and Read.
+type Outcome uint8
+
+const (
+	Taken     Outcome = iota // under way
+	NotLeader                // ask Status().Leader
+	Busy                     // the window is full, or applying lags too far behind
+)
+
+func (o Outcome) String() string { return [...]string{"taken", "not leader", "busy"}[o] }
+
+// EventKind says what an Event tells.
+type EventKind uint8
+
+const (
+	EventLeading    EventKind = iota // this replica leads at Ballot; Slot is the barrier; Holes were filled, Reproposed finished
+	EventLost                        // this replica no longer leads at Ballot, because of Reason
+	EventFollowing                   // Peer leads at Ballot
+	EventProbing                     // no leader heard: asking whether an election could succeed
+	EventPreparing                   // phase 1 at Ballot
+	EventPeerBehind                  // Peer asked for slot Slot, which is only in a snapshot here
+	EventDiskStall                   // this replica's own disk has finished nothing for StallTicks
+)
+
+var eventNames = [...]string{"leading", "lost leadership", "following", "probing", "preparing", "peer behind", "disk stall"}
+
+func (k EventKind) String() string { return eventNames[k] }
+
+// Event is something that happened, for people and counters. Nothing in the protocol depends on it.
+type Event struct {
+	Kind       EventKind
+	Ballot     wire.Ballot
+	Peer       wire.NodeID
+	Slot       wire.Slot
+	Holes      int
+	Reproposed int
+	Reason     string
+}
+
+// Role is what a replica is doing about leadership.
+type Role uint8
+
+const (
+	Follower Role = iota
+	Probing
+	Preparing
+	Leader
+)
+
+func (r Role) String() string { return [...]string{"follower", "probing", "preparing", "leader"}[r] }
+
+// Status is a copy of a replica's state for those outside.
+type Status struct {
+	Role     Role
+	Leader   wire.NodeID // 0: not known
+	Ballot   wire.Ballot // own ballot when preparing or leading, else the leader's
+	Promised wire.Ballot
+	Chosen   wire.Slot // chosen prefix
+	Applied  wire.Slot
+	Trimmed  wire.Slot // slots up to here are only in a snapshot
+	Last     wire.Slot // highest slot with a vote, or Trimmed
+	InFlight int       // slots proposed here and not yet in the chosen prefix
+	Window   int
+	LogBytes int64 // bytes of the frames held for slots above Trimmed
+
+	Ignored uint64 // messages dropped: senseless ballots, slots or senders
+	Stale   uint64 // messages refused because of a higher promise
+	Resent  uint64 // Accept frames sent again
+}

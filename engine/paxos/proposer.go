@@ -1,0 +1,352 @@
+package paxos
+
+import (
+	"fmt"
+
+	"github.com/paxbench/paxbench/wire"
+)
+
+// promiseParts collects one peer's promise at the current ballot. It counts only when whole.
+type promiseParts struct {
+	frames []*wire.Buffer // by part, one reference each; nil: not there yet
+	have   int
+	whole  bool
+}
+
+func (p *promiseParts) drop() {
+	for _, f := range p.frames {
+		f.Release()
+	}
+	*p = promiseParts{frames: p.frames[:0]}
+}
+
+func (r *Replica) dropPromises() {
+	for i := range r.peers {
+		r.peers[i].promise.drop()
+	}
+}
+
+// startPrepare begins phase 1 for every slot above the chosen prefix at once (Paxos Made Simple, section 3: one prepare
+// for infinitely many instances). The own promise is recorded first and Prepare waits for the disk, so that no ballot is
+// ever used twice, also not after a crash.
+func (r *Replica) startPrepare() {
+	if r.ballot <= r.promised {
+		r.stepDown("a higher ballot was promised")
+		return
+	}
+	r.role = Preparing
+	r.promised = r.ballot
+	r.counter = max(r.counter, r.ballot.Counter())
+	r.prepLSN = r.record(wire.PromiseRecord(r.c.Cluster, r.c.Group, r.c.Self, r.ballot))
+	r.prepFrom = r.chosen + 1
+	r.dropPromises()
+	r.grants.reset(r.ballot)
+	r.restartElection()
+	r.event(Event{Kind: EventPreparing, Ballot: r.ballot, Slot: r.prepFrom})
+	r.sendPrepare()
+}
+
+func (r *Replica) sendPrepare() {
+	r.prepSent = r.now
+	m := wire.Message{Kind: wire.KindPrepare, Ballot: r.ballot, Slot: r.prepFrom}
+	for i, n := range r.c.Nodes {
+		if i != r.self && !r.grants.nodes.has(i) {
+			r.send(n, &m, r.prepLSN)
+		}
+	}
+}
+
+// ownPromiseDurable counts the own promise once it is on the disk.
+func (r *Replica) ownPromiseDurable() {
+	if r.role == Preparing && r.durable >= r.prepLSN {
+		r.countPromise(r.self)
+	}
+}
+
+// countPromise counts node i's whole promise; a quorum makes this replica the leader.
+func (r *Replica) countPromise(i int) {
+	if r.grants.add(r.ballot, i) >= r.quorum {
+		r.lead()
+	}
+}
+
+// onPromise takes a part of a promise.
+func (r *Replica) onPromise(m *wire.Message, from int) {
+	p := &r.peers[from].promise
+	if r.role != Preparing || m.Ballot != r.ballot || m.Slot != r.prepFrom || p.whole {
+		return
+	}
+	if m.Trimmed >= r.prepFrom {
+		// What it asked for is only in that peer's snapshot: be a follower, and ask for the snapshot, unless those slots
+		// were learned since.
+		r.stepDown("it is behind a snapshot")
+		if m.Trimmed > r.chosen {
+			r.send(m.From, &wire.Message{Kind: wire.KindFetch, Slot: r.chosen + 1, Until: m.Trimmed}, 0)
+		}
+		return
+	}
+	if len(p.frames) != int(m.Parts) {
+		p.drop()
+		p.frames = append(p.frames, make([]*wire.Buffer, m.Parts)...)
+	}
+	if p.frames[m.Part] == nil {
+		p.have++
+	}
+	p.frames[m.Part].Release()
+	p.frames[m.Part] = m.Frame.Retain()
+	if p.have < int(m.Parts) {
+		return
+	}
+	if !r.joined(p) {
+		p.drop() // parts of different answers: Prepare will be sent again
+		return
+	}
+	p.whole = true
+	r.peers[from].seen = r.now
+	r.countPromise(from)
+}
+
+// joined says whether the parts cover every slot from the one asked for.
+func (r *Replica) joined(p *promiseParts) bool {
+	next := r.prepFrom
+	for i, f := range p.frames {
+		m := mustDecode(f)
+		if m.First != next || i == len(p.frames)-1 && m.Last != ^wire.Slot(0) {
+			return false
+		}
+		next = m.Last + 1
+	}
+	return true
+}
+
+// mustDecode decodes a frame that was decoded before.
+func mustDecode(f *wire.Buffer) wire.Message {
+	var m wire.Message
+	if err := wire.DecodeMessage(f, &m); err != nil {
+		panic("BUG: paxos: " + err.Error())
+	}
+	return m
+}
+
+// lead ends phase 1: for every slot from prepFrom on that a promise quorum reports, learn what is known to be chosen,
+// propose the highest-ballot vote again, fill holes with no-ops; then open the log with a slot of its own.
+func (r *Replica) lead() {
+	found, ok := r.collect()
+	if !ok {
+		r.stepDown("it is too far behind")
+		return
+	}
+	r.role, r.leader = Leader, r.c.Self
+	for i := range r.peers {
+		r.peers[i].seen, r.peers[i].round = r.now, 0
+	}
+	r.round, r.roundOpen = 0, false
+	r.own.clear()
+	ev := Event{Kind: EventLeading, Ballot: r.ballot}
+	for i := range found {
+		v := &found[i]
+		s := r.prepFrom + wire.Slot(i)
+		switch {
+		case s <= r.chosen:
+		case v.chosen:
+			r.learn(s, &v.Vote)
+		case v.Ballot != 0:
+			f := wire.NewAccept(len(v.Value.Bytes()))
+			f.Append(v.Value.Bytes())
+			r.proposeIn(s, f)
+			ev.Reproposed++
+		default:
+			r.proposeIn(s, wire.NewNoopAccept())
+			ev.Holes++
+		}
+	}
+	r.dropPromises()
+	r.learnAnnounced()
+	r.next = max(r.prepFrom+wire.Slot(len(found)), r.chosen+1)
+	r.barrier = r.next
+	r.next++
+	r.proposeIn(r.barrier, wire.NewNoopAccept())
+	ev.Slot = r.barrier
+	r.event(ev)
+	r.sendHeartbeat()
+}
+
+// foundVote is what phase 1 found in one slot.
+type foundVote struct {
+	wire.Vote
+	chosen bool // reported by a replica whose chosen prefix includes the slot
+}
+
+// collect merges the promises of the quorum and the own votes, slot by slot from prepFrom on. Not ok: a vote is so far above
+// the chosen prefix that this replica has to catch up first. Leaving such a vote out would be wrong: its value may be
+// chosen.
+func (r *Replica) collect() (found []foundVote, ok bool) {
+	add := func(v wire.Vote, chosen bool) {
+		i := int(v.Slot - r.prepFrom)
+		for len(found) <= i {
+			found = append(found, foundVote{})
+		}
+		if f := &found[i]; chosen {
+			*f = foundVote{v, true}
+		} else if !f.chosen {
+			f.Vote = higherVote(f.Vote, v)
+		}
+	}
+	for s := max(r.prepFrom, r.log.base); s <= r.log.last(); s++ {
+		if e := r.log.get(s); e.frame != nil {
+			add(wire.Vote{Slot: s, Ballot: e.ballot, Value: e.value()}, e.chosen)
+		}
+	}
+	for i := range r.peers {
+		if !r.peers[i].promise.whole {
+			continue
+		}
+		for _, f := range r.peers[i].promise.frames {
+			m := mustDecode(f)
+			for it := m.IterVotes(); ; {
+				v, ok := it.Next()
+				if !ok {
+					break
+				}
+				if v.Slot > r.chosen+wire.SlotsAheadMax {
+					return nil, false
+				}
+				add(v, v.Slot <= m.Chosen)
+			}
+		}
+	}
+	return found, true
+}
+
+// learn stores a value that phase 1 showed to be chosen.
+func (r *Replica) learn(s wire.Slot, v *wire.Vote) {
+	e := r.log.ensure(s)
+	if e.chosen {
+		return
+	}
+	m := wire.Message{Kind: wire.KindLearn, Group: r.c.Group, From: r.c.Self, Ballot: v.Ballot, Slot: s, Chosen: r.chosen, Value: v.Value}
+	f := m.Encode(r.c.Cluster)
+	r.log.put(e, f, v.Ballot)
+	e.chosen = true
+	r.record(wire.Record{Kind: wire.KindLearn, Group: r.c.Group, Ballot: v.Ballot, Slot: s, Chosen: r.chosen, Frame: f.Retain()})
+}
+
+// Propose puts a batch into the next slot. accept was made by wire.NewAccept and holds the batch; the reference is taken
+// only if the outcome is Taken. Nothing is checked of the batch: who made it vouches for it.
+func (r *Replica) Propose(accept *wire.Buffer) (wire.Slot, Outcome) {
+	r.begin()
+	if r.role != Leader {
+		return 0, NotLeader
+	}
+	if r.inFlight() >= r.c.Window || r.chosen-r.applied > wire.Slot(r.c.ApplyLagMax) {
+		return 0, Busy
+	}
+	s := r.next
+	r.next++
+	r.proposeIn(s, accept)
+	return s, Taken
+}
+
+// inFlight is the number of slots proposed and not yet in the chosen prefix.
+func (r *Replica) inFlight() int { return int(r.next - 1 - r.chosen) }
+
+// proposeIn runs phase 2 for one slot: the same bytes go to every peer and into the own log. Accept does not wait for the
+// own disk; the own vote does (ownVotes).
+func (r *Replica) proposeIn(s wire.Slot, f *wire.Buffer) {
+	wire.SealAccept(f, r.c.Cluster, r.c.Group, r.c.Self, r.ballot, s, r.chosen)
+	e := r.log.ensure(s)
+	if e.chosen || e.frame != nil && e.ballot >= r.ballot {
+		panic(fmt.Sprintf("BUG: paxos: proposing in slot %d at ballot %v over a vote at %v (chosen: %v)", s, r.ballot, e.ballot, e.chosen))
+	}
+	r.log.put(e, f, r.ballot)
+	e.sent = r.now
+	r.broadcastFrame(f, 0, ^nodeSet(0))
+	lsn := r.record(wire.Record{
+		Kind: wire.KindAccept, Group: r.c.Group, Ballot: r.ballot, Slot: s, Chosen: r.chosen, Frame: f.Retain(),
+	})
+	r.own.push(s, lsn)
+}
+
+// ownVotesDurable counts the leader's own votes that have reached the disk.
+func (r *Replica) ownVotesDurable() {
+	if r.role != Leader {
+		return
+	}
+	for {
+		s, ok := r.own.pop(r.durable)
+		if !ok {
+			break
+		}
+		r.voted(s, r.self)
+	}
+	r.learnAnnounced()
+}
+
+// onAccepted counts a peer's votes.
+func (r *Replica) onAccepted(m *wire.Message, from int) {
+	if r.role != Leader || m.Ballot != r.ballot {
+		return
+	}
+	r.peers[from].seen = r.now
+	for i := range wire.Slot(m.Count) {
+		if s := m.Slot + i; s < r.next {
+			r.voted(s, from)
+		}
+	}
+	r.learnAnnounced()
+}
+
+// voted counts node i's vote for slot s at the own ballot; a quorum chooses the slot, in whatever order slots get there.
+func (r *Replica) voted(s wire.Slot, i int) {
+	e := r.log.get(s)
+	if e == nil || e.chosen || e.frame == nil {
+		return
+	}
+	if e.votes.add(r.ballot, i) >= r.quorum {
+		e.chosen = true
+	}
+}
+
+// resend repeats the Accepts of slots in flight to the nodes that have not answered for RetransmitTicks. A follower that
+// misses chosen slots asks for them itself (Fetch).
+func (r *Replica) resend() {
+	for s := r.chosen + 1; s < r.next; s++ {
+		e := r.log.get(s)
+		if e.chosen || r.now-e.sent < uint64(r.c.RetransmitTicks) {
+			continue
+		}
+		e.sent = r.now
+		missing := ^e.votes.nodes
+		r.resent += uint64(len(r.c.Nodes) - e.votes.nodes.with(r.self).size())
+		r.broadcastFrame(e.frame, 0, missing)
+	}
+}
+
+// ownVotes queues the leader's own votes until they are durable, in the order of their records.
+type ownVotes struct {
+	q    []ownVote
+	head int
+}
+
+type ownVote struct {
+	slot wire.Slot
+	lsn  wire.LSN
+}
+
+func (o *ownVotes) clear() { o.q, o.head = o.q[:0], 0 }
+
+func (o *ownVotes) push(s wire.Slot, lsn wire.LSN) {
+	if o.head > 0 && o.head == len(o.q) {
+		o.clear()
+	}
+	o.q = append(o.q, ownVote{s, lsn})
+}
+
+// pop returns the next vote whose record is durable.
+func (o *ownVotes) pop(durable wire.LSN) (wire.Slot, bool) {
+	if o.head == len(o.q) || o.q[o.head].lsn > durable {
+		return 0, false
+	}
+	o.head++
+	return o.q[o.head-1].slot, true
+}

@@ -1,0 +1,52 @@
+package paxos
+
+import "github.com/paxbench/paxbench/wire"
+
+// pendingRead is a read that waits for a quorum to confirm that this replica still leads.
+type pendingRead struct {
+	token uint64
+	slot  wire.Slot
+	round uint64
+}
+
+// Read asks for a slot whose applied state is fresh enough for a linearizable read. The slot is the chosen prefix at this
+// moment: every write acknowledged so far is in it. The read may be answered once a quorum, asked after this moment, says
+// that it has promised nothing higher; so no other leader can have chosen anything by then. Reads of one output share a
+// round. token comes back in Output().Reads. (Ongaro's thesis, section 6.4, describes the same for Raft; for Paxos, Chubby's
+// master reads are the case with a lease instead of the round.)
+func (r *Replica) Read(token uint64) Outcome {
+	r.begin()
+	if r.role != Leader {
+		return NotLeader
+	}
+	if !r.roundOpen {
+		r.roundOpen = true
+		r.round++
+		r.sendHeartbeat()
+	}
+	// Before the barrier, the first slot of its own, is chosen a new leader does not know how far its predecessors got.
+	r.reads = append(r.reads, pendingRead{token, max(r.chosen, r.barrier), r.round})
+	if r.quorum == 1 {
+		r.confirmReads()
+	}
+	return Taken
+}
+
+// confirmReads answers the reads of every round that a quorum, this replica included, has confirmed.
+func (r *Replica) confirmReads() {
+	n := 0
+	for _, q := range r.reads {
+		confirmed := 1
+		for i := range r.peers {
+			if i != r.self && r.peers[i].round >= q.round {
+				confirmed++
+			}
+		}
+		if confirmed < r.quorum {
+			break // rounds only grow along the queue
+		}
+		r.out.Reads = append(r.out.Reads, ReadReady{Token: q.token, Slot: q.slot, OK: true})
+		n++
+	}
+	r.reads = append(r.reads[:0], r.reads[n:]...)
+}

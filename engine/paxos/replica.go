@@ -1,0 +1,336 @@
+package paxos
+
+import (
+	"fmt"
+
+	"github.com/paxbench/paxbench/wire"
+)
+
+// Replica is one member's state of one group: acceptor, proposer and learner over one log. See the package comment.
+type Replica struct {
+	c      Config
+	self   int // index of Self in c.Nodes
+	quorum int
+
+	// Acceptor.
+	promised wire.Ballot // no vote below; a promise leaves only when the record of it is durable
+	log      slotLog
+	ack      ackRun // votes of this output not yet told
+
+	// Learner. Invariant: trimmed <= applied <= chosen; log.base == trimmed+1.
+	chosen  wire.Slot // chosen prefix: every slot up to here is learned
+	applied wire.Slot
+	trimmed wire.Slot
+	told    announcement
+	fetch   fetchState
+
+	// Records. Invariant: durable <= lsn.
+	lsn     wire.LSN
+	durable wire.LSN
+	moved   uint64 // tick at which durable last moved, or records were first outstanding
+	stalled bool
+
+	// Leadership.
+	role     Role
+	leader   wire.NodeID
+	ballot   wire.Ballot // own, when probing, preparing or leading; else the leader's
+	counter  uint32      // highest ballot counter seen
+	now      uint64      // ticks
+	deadline uint64      // tick at which silence becomes an election
+	heard    uint64      // tick of the last sign of life of the leader
+	rng      rng
+	peers    []peer // by node index; the own one is unused
+
+	// Proposer.
+	grants    tally     // of the probe, then of the prepare
+	prepFrom  wire.Slot // first slot asked for in Prepare
+	prepLSN   wire.LSN  // record of the own promise
+	prepSent  uint64    // tick
+	next      wire.Slot // leader: next slot to propose in
+	barrier   wire.Slot // leader: the first slot of its own: no read before it is chosen
+	own       ownVotes
+	round     uint64 // read-index rounds
+	roundOpen bool   // a heartbeat of this round is in the current output
+	beat      uint64 // tick of the last heartbeat
+	reads     []pendingRead
+
+	out   Output
+	taken bool // out was handed out: the next call starts a new one
+
+	ignored, stale, resent uint64
+}
+
+// peer is what a replica knows of another.
+type peer struct {
+	seen    uint64 // leader: tick of the last answer at its ballot
+	round   uint64 // leader: highest read round answered
+	promise promiseParts
+}
+
+// New makes a replica. st is what was recovered and belongs to the replica from now on; nil is an empty disk. The first
+// Output hands out the recovered chosen slots above the snapshot. It panics on an invalid configuration: see
+// Config.Validate.
+func New(c Config, st *State) *Replica {
+	if err := c.Validate(); err != nil {
+		panic("BUG: " + err.Error())
+	}
+	c = c.withDefaults()
+	if st == nil {
+		st = NewState(0)
+	}
+	r := &Replica{
+		c: c, quorum: majority(len(c.Nodes)),
+		promised: st.promised, log: st.log,
+		chosen: st.snapshot, applied: st.snapshot, trimmed: st.snapshot,
+		counter: st.promised.Counter(),
+		told:    st.told,
+		rng:     rng(c.Seed ^ uint64(c.Self)<<32 ^ uint64(c.Group)),
+		peers:   make([]peer, len(c.Nodes)),
+	}
+	for i, n := range c.Nodes {
+		if n == c.Self {
+			r.self = i
+		}
+	}
+	for s := st.snapshot + 1; s <= st.chosen; s++ {
+		r.deliver(s)
+	}
+	r.restartElection()
+	return r
+}
+
+// rng is the jitter's source: splitmix64 (Steele, Lea, Flood 2014), seeded, so that a run repeats.
+type rng uint64
+
+// below returns a number in [0, n).
+func (g *rng) below(n int) uint64 {
+	*g += 0x9e3779b97f4a7c15
+	z := uint64(*g)
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return (z ^ z>>31) % uint64(n)
+}
+
+// index returns the position of node n among the members, or -1.
+func (r *Replica) index(n wire.NodeID) int {
+	for i, m := range r.c.Nodes {
+		if m == n {
+			return i
+		}
+	}
+	return -1
+}
+
+// begin starts a new output if the last one was handed out.
+func (r *Replica) begin() {
+	if !r.taken {
+		return
+	}
+	r.taken = false
+	o := &r.out
+	clear(o.Records)
+	clear(o.Messages)
+	clear(o.Chosen)
+	o.Records, o.Messages, o.Chosen = o.Records[:0], o.Messages[:0], o.Chosen[:0]
+	o.Reads, o.Events = o.Reads[:0], o.Events[:0]
+}
+
+// Output returns what is to be done since the last call. See type Output for who owns what.
+func (r *Replica) Output() *Output {
+	r.begin()
+	r.flushAck()
+	r.roundOpen = false
+	r.taken = true
+	r.out.LastLSN = r.lsn
+	return &r.out
+}
+
+// Step takes a message from a peer. Messages may be lost, repeated, late or overtaken; what makes no sense is counted
+// and dropped. The frame stays the caller's: Step retains what it keeps.
+func (r *Replica) Step(m *wire.Message) {
+	r.begin()
+	from := r.index(m.From)
+	if from < 0 || from == r.self || m.Group != r.c.Group || !r.sensible(m) {
+		r.ignored++
+		return
+	}
+	switch m.Kind {
+	case wire.KindPrepare:
+		r.onPrepare(m)
+	case wire.KindPromise:
+		r.onPromise(m, from)
+	case wire.KindReject:
+		r.onReject(m)
+	case wire.KindAccept:
+		r.onAccept(m)
+	case wire.KindAccepted:
+		r.onAccepted(m, from)
+	case wire.KindHeartbeat:
+		r.onHeartbeat(m)
+	case wire.KindHeartbeatAck:
+		r.onHeartbeatAck(m, from)
+	case wire.KindFetch:
+		r.onFetch(m)
+	case wire.KindLearn:
+		r.onLearn(m)
+	case wire.KindProbe:
+		r.onProbe(m)
+	case wire.KindProbeAck:
+		r.onProbeAck(m, from)
+	default:
+		r.ignored++
+	}
+}
+
+// sensible refuses ballots that their sender cannot own or that would use up the counter, and slots beyond reach
+// (FAULTS.md, F36 and F40); it also notes the highest ballot seen, which the next own ballot exceeds.
+func (r *Replica) sensible(m *wire.Message) bool {
+	for _, b := range [...]wire.Ballot{m.Ballot, m.Promised} {
+		if b.Counter() > r.counter && b.Counter()-r.counter > wire.BallotJumpMax {
+			return false
+		}
+		if b != 0 && r.index(b.Node()) < 0 {
+			return false
+		}
+	}
+	switch m.Kind {
+	case wire.KindPrepare, wire.KindAccept, wire.KindHeartbeat, wire.KindProbe:
+		if m.Ballot.Node() != m.From {
+			return false
+		}
+	case wire.KindLearn:
+		if m.Ballot == 0 {
+			return false
+		}
+	}
+	if m.Kind == wire.KindAccept || m.Kind == wire.KindLearn {
+		if m.Slot == 0 || m.Slot > r.chosen && m.Slot-r.chosen > wire.SlotsAheadMax {
+			return false
+		}
+	}
+	if m.Kind != wire.KindProbe { // a probe's ballot is not in use yet
+		r.counter = max(r.counter, m.Ballot.Counter(), m.Promised.Counter())
+	}
+	return true
+}
+
+// Durable tells that this replica's records up to lsn are on the disk. Numbers may be skipped and repeated.
+func (r *Replica) Durable(lsn wire.LSN) {
+	r.begin()
+	if lsn > r.lsn {
+		panic(fmt.Sprintf("BUG: paxos: record %d is durable, only %d were handed out", lsn, r.lsn))
+	}
+	if lsn <= r.durable {
+		return
+	}
+	r.durable = lsn
+	r.moved = r.now
+	r.stalled = false
+	r.ownPromiseDurable()
+	r.ownVotesDurable()
+}
+
+// Applied tells that the state machine has executed every slot up to s.
+func (r *Replica) Applied(s wire.Slot) {
+	r.begin()
+	if s > r.chosen {
+		panic(fmt.Sprintf("BUG: paxos: slot %d applied, chosen prefix is %d", s, r.chosen))
+	}
+	r.applied = max(r.applied, s)
+}
+
+// Trim forgets the slots up to and including s: a durable snapshot has them. s beyond what is applied is a bug.
+func (r *Replica) Trim(s wire.Slot) {
+	r.begin()
+	if s > r.applied {
+		panic(fmt.Sprintf("BUG: paxos: trim of slot %d, applied is %d", s, r.applied))
+	}
+	if s > r.trimmed {
+		r.trimmed = s
+		r.log.dropTo(s)
+	}
+}
+
+// Installed tells that a snapshot at slot s, received from a peer, is durable and is now the state machine's state.
+// It never takes anything back: not the promise, and not a chosen prefix already beyond s.
+func (r *Replica) Installed(s wire.Slot) {
+	r.begin()
+	if s <= r.chosen {
+		r.applied = max(r.applied, s)
+		return
+	}
+	r.log.dropTo(s)
+	r.chosen, r.applied, r.trimmed = s, s, s
+	r.fetch = fetchState{size: r.fetch.size}
+	r.learnAnnounced()
+	if r.role == Leader || r.role == Preparing {
+		// Its prepare asked for slots that are now in the snapshot; what it proposed there is settled. Start over.
+		r.stepDown("a snapshot overtook its prepare")
+	}
+}
+
+// Close releases every frame the replica holds. Nothing may be called afterwards.
+func (r *Replica) Close() {
+	r.begin()
+	r.dropPromises()
+	r.log.dropTo(r.log.last())
+}
+
+// Status returns a copy of the replica's state.
+func (r *Replica) Status() Status {
+	st := Status{
+		Role: r.role, Leader: r.leader, Ballot: r.ballot, Promised: r.promised,
+		Chosen: r.chosen, Applied: r.applied, Trimmed: r.trimmed, Last: r.log.last(),
+		Window: r.c.Window, LogBytes: r.log.bytes,
+		Ignored: r.ignored, Stale: r.stale, Resent: r.resent,
+	}
+	if r.role == Leader {
+		st.InFlight = r.inFlight()
+	}
+	return st
+}
+
+// record appends to the output a record, taking over one reference, and returns its number.
+func (r *Replica) record(rec wire.Record) wire.LSN {
+	if r.lsn == r.durable {
+		r.moved = r.now
+	}
+	r.lsn++
+	r.out.Records = append(r.out.Records, rec)
+	return r.lsn
+}
+
+// send appends a message to one peer.
+func (r *Replica) send(to wire.NodeID, m *wire.Message, gate wire.LSN) {
+	m.Group, m.From = r.c.Group, r.c.Self
+	m.Chosen = r.chosen
+	r.sendFrame(to, m.Encode(r.c.Cluster), gate)
+}
+
+// sendFrame appends a frame to one peer, taking over one reference.
+func (r *Replica) sendFrame(to wire.NodeID, f *wire.Buffer, gate wire.LSN) {
+	if gate <= r.durable {
+		gate = 0
+	}
+	r.out.Messages = append(r.out.Messages, Outgoing{To: to, Frame: f, Gate: gate})
+}
+
+// broadcast appends a message to every peer: encoded once.
+func (r *Replica) broadcast(m *wire.Message, gate wire.LSN) {
+	m.Group, m.From = r.c.Group, r.c.Self
+	m.Chosen = r.chosen
+	f := m.Encode(r.c.Cluster)
+	r.broadcastFrame(f, gate, ^nodeSet(0))
+	f.Release()
+}
+
+// broadcastFrame appends a frame to every peer in the set, taking a reference for each.
+func (r *Replica) broadcastFrame(f *wire.Buffer, gate wire.LSN, to nodeSet) {
+	for i, n := range r.c.Nodes {
+		if i != r.self && to.has(i) {
+			r.sendFrame(n, f.Retain(), gate)
+		}
+	}
+}
+
+func (r *Replica) event(e Event) { r.out.Events = append(r.out.Events, e) }

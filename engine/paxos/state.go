@@ -1,0 +1,87 @@
+package paxos
+
+import (
+	"fmt"
+
+	"github.com/paxbench/paxbench/wire"
+)
+
+// State is what a replica recovers from its disk: fed record by record in log order, then given to New. It follows the
+// rules of the running acceptor and learner, because the log is the list of what they did.
+type State struct {
+	promised wire.Ballot
+	log      slotLog
+	chosen   wire.Slot // contiguous
+	told     announcement
+	snapshot wire.Slot
+}
+
+// NewState starts a recovery. snapshot is the slot of the newest good snapshot, 0 for none: the state machine has
+// every slot up to it, and records of those slots are ignored.
+func NewState(snapshot wire.Slot) *State {
+	return &State{log: newSlotLog(snapshot + 1), chosen: snapshot, snapshot: snapshot}
+}
+
+// Load takes the next record of this replica's group. It retains the frames it keeps. An error means a record that the
+// engine cannot have written.
+func (s *State) Load(r *wire.Record) error {
+	switch r.Kind {
+	case wire.KindRecPromise:
+		s.promised = max(s.promised, r.Ballot)
+		return nil
+	case wire.KindRecTrim, wire.KindRecMembers:
+		return nil
+	case wire.KindAccept:
+		s.promised = max(s.promised, r.Ballot)
+	case wire.KindLearn:
+	default:
+		return fmt.Errorf("paxos: record of kind %v is not known to this version", r.Kind)
+	}
+	if r.Slot > s.snapshot {
+		if r.Slot > s.chosen+2*wire.SlotsAheadMax {
+			return fmt.Errorf("paxos: record of slot %d is far above the chosen prefix %d: slots between are missing", r.Slot, s.chosen)
+		}
+		e := s.log.ensure(r.Slot)
+		s.log.put(e, r.Frame.Retain(), r.Ballot)
+		e.chosen = e.chosen || r.Kind == wire.KindLearn
+	}
+	if r.Kind == wire.KindAccept {
+		s.told.note(r.Ballot, r.Chosen)
+	}
+	s.chosen = advance(&s.log, s.chosen, s.told)
+	return nil
+}
+
+// announcement is what the leader of the highest ballot heard of has said about its chosen prefix.
+type announcement struct {
+	ballot wire.Ballot
+	upTo   wire.Slot
+}
+
+// note takes the word of ballot b's leader that every slot up to s is chosen.
+func (a *announcement) note(b wire.Ballot, s wire.Slot) {
+	if b > a.ballot {
+		*a = announcement{b, s}
+	} else if b == a.ballot {
+		a.upTo = max(a.upTo, s)
+	}
+}
+
+// advance marks as chosen, and returns the new end of, the run of slots above prefix that are known to be chosen:
+// learned as such, or voted for at the ballot whose leader announced that they are chosen.
+//
+// Why the ballots must match: a vote at a lower ballot may be for a value that lost. What a leader proposed in a slot that
+// it knows to be chosen is the chosen value (P2c), and a vote at its ballot is for what it proposed.
+func advance(l *slotLog, prefix wire.Slot, a announcement) wire.Slot {
+	for {
+		e := l.get(prefix + 1)
+		if e == nil || e.frame == nil {
+			return prefix
+		}
+		if !e.chosen && (e.ballot != a.ballot || prefix+1 > a.upTo) {
+			return prefix
+		}
+		e.chosen = true
+		prefix++
+	}
+}

@@ -1,0 +1,334 @@
+package paxos
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/paxbench/paxbench/wire"
+)
+
+// What can go wrong: the protocol does something else than its story says, and no invariant notices. Each file under
+// testdata tells one story, command by command, with every message and record it causes; a change of behaviour shows up as a
+// change of a story, to be read in review like code. Run with -rewrite to write down what the code does now.
+//
+//	cluster nodes=N [window=W] [promise-bytes=B]    N replicas, nothing on the net
+//	tick node=I [count=K]                           K ticks of node I
+//	elect node=I [verbose]                          the others silent, I ticks until it probes; then settle
+//	propose node=I values=(a,b,...)                 one slot for each
+//	sync node=I [records=K]                         K records (all) durable; what waited for them leaves
+//	deliver|drop|repeat [from=I] [to=J] [kind=K] [slot=S] [count=N] [last]  frames that match, oldest (or newest) first
+//	settle                                          deliver and sync until the net is empty; prints only what was chosen
+//	isolate node=I / heal                           frames to and from I vanish / no more
+//	read node=I                                     a linearizable read
+//	crash node=I [keep=K] / restart node=I          K un-synced records survive
+//	snap node=I / install from=I to=J               snapshot and trim / copy the snapshot
+//	net / status                                    what is on the net / each replica in a line
+func TestTraces(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		tr := &trace{}
+		defer func() {
+			if tr.c != nil {
+				tr.c.close()
+			}
+		}()
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			tr.out.Reset()
+			tr.run(t, d)
+			if tr.out.Len() == 0 {
+				return "ok\n"
+			}
+			return squeeze(tr.out.String())
+		})
+	})
+}
+
+// squeeze writes a run of repetitions of one to three lines once, with its count: heartbeats would hide the story.
+func squeeze(s string) string {
+	lines := strings.Split(strings.TrimSuffix(s, "\n"), "\n")
+	var b strings.Builder
+	for i := 0; i < len(lines); {
+		best, times := 1, 1
+		for period := 1; period <= 3; period++ {
+			n := 1
+			for i+(n+1)*period <= len(lines) && slices.Equal(lines[i:i+period], lines[i+n*period:i+(n+1)*period]) {
+				n++
+			}
+			if n > 1 && n*period > best*times {
+				best, times = period, n
+			}
+		}
+		for k := range best {
+			b.WriteString(lines[i+k])
+			if times > 1 {
+				fmt.Fprintf(&b, " (x%d)", times)
+			}
+			b.WriteByte('\n')
+		}
+		i += best * times
+	}
+	return b.String()
+}
+
+type trace struct {
+	c     *simCluster
+	out   strings.Builder
+	quiet bool
+}
+
+func (tr *trace) run(t *testing.T, d *datadriven.TestData) {
+	arg := func(name string, def int) int {
+		v := def
+		d.MaybeScanArgs(t, name, &v)
+		return v
+	}
+	var nd *testNode
+	if d.HasArg("node") {
+		nd = tr.c.node(wire.NodeID(arg("node", 0)))
+	}
+	switch d.Cmd {
+	case "cluster":
+		tr.c = newTestCluster(t, arg("nodes", 3), Config{Window: arg("window", 4), PromiseBytes: arg("promise-bytes", 0), Seed: 1})
+		tr.c.trace = tr
+	case "tick":
+		for range arg("count", 1) {
+			tr.c.tick(nd)
+		}
+	case "elect":
+		tr.quiet = !d.HasArg("verbose")
+		tr.elect(t, nd)
+		tr.quiet = false
+	case "propose":
+		tr.propose(d, nd)
+	case "sync":
+		tr.c.sync(nd, arg("records", 1<<30))
+	case "deliver", "drop", "repeat":
+		tr.pick(t, d, arg)
+	case "settle":
+		tr.quiet = true
+		tr.settle()
+		tr.quiet = false
+	case "isolate":
+		tr.c.isolated = nd.id
+	case "heal":
+		tr.c.isolated = 0
+	case "read":
+		tr.c.read(nd)
+	case "crash":
+		tr.c.crash(nd, arg("keep", 0))
+	case "restart":
+		tr.c.start(nd)
+	case "snap":
+		tr.c.snap(nd)
+	case "install":
+		tr.c.install(tr.c.node(wire.NodeID(arg("from", 0))), tr.c.node(wire.NodeID(arg("to", 0))))
+	case "net":
+		for _, p := range tr.c.net {
+			fmt.Fprintf(&tr.out, "%d->%d %s\n", p.from, p.to, describe(p.frame))
+		}
+	case "status":
+		tr.status()
+	default:
+		t.Fatalf("unknown command %q", d.Cmd)
+	}
+}
+
+// elect lets the others fall silent for as long as they may without probing themselves, and nd until it probes.
+func (tr *trace) elect(t *testing.T, nd *testNode) {
+	for _, other := range tr.c.nodes {
+		for i := 0; other != nd && other.r != nil && other.r.role == Follower && i < 28; i++ {
+			tr.c.tick(other)
+		}
+	}
+	for i := 0; nd.r.role == Follower; i++ {
+		if i > 1000 {
+			t.Fatalf("node %d never probes", nd.id)
+		}
+		tr.c.tick(nd)
+	}
+	tr.settle()
+}
+
+func (tr *trace) propose(d *datadriven.TestData, nd *testNode) {
+	for _, a := range d.CmdArgs {
+		if a.Key != "values" {
+			continue
+		}
+		for _, v := range a.Vals {
+			if s, o := tr.c.propose(nd, v); o == Taken {
+				fmt.Fprintf(&tr.out, "slot %d: %s\n", s, v)
+			} else {
+				fmt.Fprintf(&tr.out, "%s: %v\n", v, o)
+			}
+		}
+	}
+}
+
+// settle delivers and syncs, without ticks, until nothing moves.
+func (tr *trace) settle() {
+	for moved := true; moved; {
+		moved = len(tr.c.net) > 0
+		for len(tr.c.net) > 0 {
+			tr.c.deliver(0)
+		}
+		for _, nd := range tr.c.nodes {
+			if nd.r != nil && nd.synced < len(nd.disk) {
+				tr.c.sync(nd, 1<<30)
+				moved = true
+			}
+		}
+	}
+}
+
+// pick applies deliver, drop or repeat to the frames that match.
+func (tr *trace) pick(t *testing.T, d *datadriven.TestData, arg func(string, int) int) {
+	from, to, slot, count := arg("from", 0), arg("to", 0), arg("slot", 0), arg("count", 1<<30)
+	kind := ""
+	d.MaybeScanArgs(t, "kind", &kind)
+	match := func(p packet) bool {
+		f := wire.GetCopy(p.frame)
+		defer f.Release()
+		m := mustDecode(f)
+		return (from == 0 || p.from == wire.NodeID(from)) && (to == 0 || p.to == wire.NodeID(to)) &&
+			(slot == 0 || m.Slot == wire.Slot(slot)) && (kind == "" || m.Kind.String() == kind)
+	}
+	var chosen []packet
+	var rest []packet
+	for _, p := range tr.c.net {
+		if match(p) {
+			chosen = append(chosen, p)
+		} else {
+			rest = append(rest, p)
+		}
+	}
+	if d.HasArg("last") {
+		n := max(0, len(chosen)-count)
+		rest, chosen = append(rest, chosen[:n]...), chosen[n:]
+	} else if len(chosen) > count {
+		rest, chosen = append(rest, chosen[count:]...), chosen[:count]
+	}
+	if len(chosen) == 0 {
+		fmt.Fprintf(&tr.out, "nothing matches\n")
+	}
+	if d.Cmd != "repeat" {
+		tr.c.net = rest
+	}
+	for _, p := range chosen {
+		if d.Cmd == "drop" {
+			fmt.Fprintf(&tr.out, "lost: %d->%d %s\n", p.from, p.to, describe(p.frame))
+			continue
+		}
+		fmt.Fprintf(&tr.out, "%d->%d %s\n", p.from, p.to, describe(p.frame))
+		tr.c.hand(p)
+	}
+}
+
+func (tr *trace) status() {
+	for _, nd := range tr.c.nodes {
+		if nd.r == nil {
+			fmt.Fprintf(&tr.out, "%d: down, %d records\n", nd.id, len(nd.disk))
+			continue
+		}
+		st := nd.r.Status()
+		fmt.Fprintf(&tr.out, "%d: %v of %v, leader %d, promised %v, chosen %d, trimmed %d, last %d, in flight %d\n",
+			nd.id, st.Role, st.Ballot, st.Leader, st.Promised, st.Chosen, st.Trimmed, st.Last, st.InFlight)
+	}
+}
+
+// The cluster's collect tells the trace what a replica put out.
+
+func (tr *trace) record(nd *testNode, rec *wire.Record) {
+	if tr.quiet {
+		return
+	}
+	switch rec.Kind {
+	case wire.KindRecPromise:
+		fmt.Fprintf(&tr.out, "  %d: records promise %v\n", nd.id, rec.Ballot)
+	default:
+		fmt.Fprintf(&tr.out, "  %d: records %v slot %d at %v: %s\n", nd.id, rec.Kind, rec.Slot, rec.Ballot, payload(wire.TrustedValue(rec.Frame)))
+	}
+}
+
+func (tr *trace) message(nd *testNode, to wire.NodeID, frame []byte, gated bool) {
+	if tr.quiet {
+		return
+	}
+	wait := ""
+	if gated {
+		wait = " (waits for the disk)"
+	}
+	fmt.Fprintf(&tr.out, "  %d: to %d %s%s\n", nd.id, to, describe(frame), wait)
+}
+
+func (tr *trace) chosen(nd *testNode, ch *Chosen) {
+	fmt.Fprintf(&tr.out, "  %d: chosen slot %d at %v: %s\n", nd.id, ch.Slot, ch.Ballot, payload(ch.Value))
+}
+
+func (tr *trace) event(nd *testNode, e *Event) {
+	fmt.Fprintf(&tr.out, "  %d: %v", nd.id, e.Kind)
+	if e.Ballot != 0 {
+		fmt.Fprintf(&tr.out, " at %v", e.Ballot)
+	}
+	switch e.Kind {
+	case EventLeading:
+		fmt.Fprintf(&tr.out, ", barrier slot %d, %d reproposed, %d holes", e.Slot, e.Reproposed, e.Holes)
+	case EventLost:
+		fmt.Fprintf(&tr.out, ": %s", e.Reason)
+	case EventFollowing:
+		fmt.Fprintf(&tr.out, ", leader %d", e.Peer)
+	case EventPeerBehind:
+		fmt.Fprintf(&tr.out, ": node %d asks for slot %d", e.Peer, e.Slot)
+	}
+	tr.out.WriteByte('\n')
+}
+
+func (tr *trace) read(nd *testNode, rd ReadReady) {
+	if rd.OK {
+		fmt.Fprintf(&tr.out, "  %d: read %d may be answered at slot %d\n", nd.id, rd.Token, rd.Slot)
+	} else {
+		fmt.Fprintf(&tr.out, "  %d: read %d failed\n", nd.id, rd.Token)
+	}
+}
+
+// describe prints a frame in a line.
+func describe(frame []byte) string {
+	f := wire.GetCopy(frame)
+	defer f.Release()
+	m := mustDecode(f)
+	switch m.Kind {
+	case wire.KindPrepare:
+		return fmt.Sprintf("Prepare %v from slot %d", m.Ballot, m.Slot)
+	case wire.KindPromise:
+		s := fmt.Sprintf("Promise %v from slot %d, part %d of %d, chosen %d, votes [", m.Ballot, m.Slot, m.Part+1, m.Parts, m.Chosen)
+		sep := ""
+		for it := m.IterVotes(); ; sep = " " {
+			v, ok := it.Next()
+			if !ok {
+				return s + "]"
+			}
+			s += fmt.Sprintf("%s%d:%s@%v", sep, v.Slot, payload(v.Value), v.Ballot)
+		}
+	case wire.KindReject:
+		return fmt.Sprintf("Reject %v, promised %v", m.Ballot, m.Promised)
+	case wire.KindAccept:
+		return fmt.Sprintf("Accept %v slot %d: %s, chosen %d", m.Ballot, m.Slot, payload(m.Value), m.Chosen)
+	case wire.KindLearn:
+		return fmt.Sprintf("Learn slot %d: %s", m.Slot, payload(m.Value))
+	case wire.KindAccepted:
+		return fmt.Sprintf("Accepted %v slots %d..%d", m.Ballot, m.Slot, m.Slot+wire.Slot(m.Count)-1)
+	case wire.KindHeartbeat:
+		return fmt.Sprintf("Heartbeat %v chosen %d round %d", m.Ballot, m.Chosen, m.Round)
+	case wire.KindHeartbeatAck:
+		return fmt.Sprintf("HeartbeatAck %v round %d", m.Ballot, m.Round)
+	case wire.KindFetch:
+		return fmt.Sprintf("Fetch slots %d..%d", m.Slot, m.Until)
+	case wire.KindProbe:
+		return fmt.Sprintf("Probe %v", m.Ballot)
+	case wire.KindProbeAck:
+		return fmt.Sprintf("ProbeAck %v granted %v", m.Ballot, m.Granted)
+	}
+	return m.Kind.String()
+}
