@@ -283,8 +283,8 @@ func (c *simCluster) propose(nd *testNode, payload string) (wire.Slot, Outcome) 
 }
 
 func testAccept(payload string) *wire.Buffer {
-	blk := wire.AppendBlockHeader(nil, 0, 0, 0, 1, len(payload)+1)
-	blk = wire.AppendCommand(blk, []byte(payload))
+	cmd := wire.AppendCommand(nil, []byte(payload))
+	blk := append(wire.AppendBlockHeader(nil, 0, 0, 0, 1, len(cmd)), cmd...)
 	f := wire.NewAccept(wire.BatchHeaderSize + len(blk))
 	wire.PutBatchHeader(f.Extend(wire.BatchHeaderSize), wire.BatchBlocks, wire.CompressNone, 1, 1, len(blk), len(blk))
 	f.Append(blk)
