@@ -196,7 +196,7 @@ func (r *Reply) countFits() bool {
 
 // Iter walks the results of the reply: Count of them, in command order.
 func (r *Reply) Iter() CommandIter {
-	return CommandIter{rest: r.Results, left: int(r.Count), empty: r.Empty}
+	return CommandIter{p: r.Results, left: int(r.Count), empty: r.Empty}
 }
 
 // Query asks a replica's state machine. Its answer is an Answer frame.

@@ -43,6 +43,13 @@ func plainBatch(blocks ...[]byte) []byte {
 	return append(p, payload...)
 }
 
+// plainBatchOf is plainBatch with another count of blocks in its header.
+func plainBatchOf(count uint16, blocks ...[]byte) []byte {
+	p := plainBatch(blocks...)
+	le.PutUint16(p[2:], count)
+	return p
+}
+
 // s2Batch encodes a batch whose compressed payload is given.
 func s2Batch(blocks, commands, raw int, stored []byte) []byte {
 	p := make([]byte, BatchHeaderSize, BatchHeaderSize+len(stored))

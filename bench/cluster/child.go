@@ -1,0 +1,43 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// child is an incarnation that is a process.
+type child struct{ p *process }
+
+// startChild runs `paxbench serve` for the member and waits until it listens. The caller holds m.mu.
+func startChild(ctx context.Context, m *Member, nc NodeConfig) (runner, error) {
+	args := append([]string{"serve", "--ready", "json", "--with-parent"}, nc.Args()...)
+	if m.cluster.config.Pprof {
+		args = append(args, "--pprof", "127.0.0.1:0")
+	}
+	name := fmt.Sprintf("node %d", m.node)
+	p, err := startProcess(m.cluster.spawner, name, m.cluster.config.Binary, args, os.Environ(), logPath(m), func(p *process) {
+		if p.unasked() {
+			m.cluster.fail(p.death())
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	ready, err := p.waitReady(ctx, readyLimit)
+	if err != nil {
+		p.kill()
+		return nil, err
+	}
+	m.pprof = ready.Pprof
+	return child{p}, nil
+}
+
+func (c child) kill() error                    { return c.p.kill() }
+func (c child) stop(limit time.Duration) error { return c.p.stop(limit) }
+func (c child) pause() error                   { return c.p.signal(unix.SIGSTOP, false) }
+func (c child) resume() error                  { return c.p.signal(unix.SIGCONT, false) }
+func (c child) cpu() time.Duration             { return c.p.cpu() }

@@ -1,0 +1,54 @@
+package cluster
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/paxbench/paxbench/engine"
+)
+
+// inProcess is an incarnation that lives in this process.
+type inProcess struct {
+	node *engine.Node
+	log  *os.File
+}
+
+func startInProcess(m *Member, nc NodeConfig) (runner, error) {
+	log, err := os.OpenFile(logPath(m), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: log of node %d: %w", m.node, err)
+	}
+	node, err := nc.Open(slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		log.Close()
+		return nil, fmt.Errorf("cluster: start node %d: %w", m.node, err)
+	}
+	go func() {
+		if err := node.Wait(); err != nil { // nil: closed by us
+			m.cluster.fail(fmt.Errorf("cluster: node %d failed: %w", m.node, err))
+		}
+	}()
+	return inProcess{node, log}, nil
+}
+
+// kill of a node in this process is an ordinary close: it serves Cluster.Close and Cluster.Kill, not faults.
+func (r inProcess) kill() error {
+	defer r.log.Close()
+	return r.node.Close()
+}
+
+func (r inProcess) stop(time.Duration) error { return r.kill() }
+func (inProcess) pause() error               { return ErrNeedsProcess }
+func (inProcess) resume() error              { return ErrNeedsProcess }
+
+// cpu is 0: what the nodes use cannot be told from what the rest of the process uses.
+func (inProcess) cpu() time.Duration { return 0 }
+
+// logPath is the file that a node's log goes to. It stands beside the data directory, not in it: that is the
+// engine's alone.
+func logPath(m *Member) string {
+	return filepath.Join(filepath.Dir(m.dir), fmt.Sprintf("node%d.log", m.node))
+}

@@ -1,0 +1,121 @@
+package cluster
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/paxbench/paxbench/engine"
+	"github.com/paxbench/paxbench/engine/kv"
+	"github.com/paxbench/paxbench/engine/wal"
+	"github.com/paxbench/paxbench/wire"
+)
+
+// Settings are the engine settings that all nodes of a cluster share. A zero number means the engine's default.
+type Settings struct {
+	StateMachine  string        `json:"sm"`    // "kv" or "null"
+	Fsync         string        `json:"fsync"` // "always", "never" or "interval=10ms"
+	BatchBytes    int           `json:"batch_bytes"`
+	BatchDelay    time.Duration `json:"batch_delay_ns"`
+	Window        int           `json:"window"`         // slots in flight
+	Compress      string        `json:"compress"`       // "none" or "s2"
+	SnapshotBytes int64         `json:"snapshot_bytes"` // log bytes between snapshots
+	RetainBytes   int64         `json:"retain_bytes"`   // log bytes kept below a snapshot for followers that lag
+	SegmentBytes  int64         `json:"segment_bytes"`  // of a log segment, allocated as a whole
+}
+
+// DefaultSettings are what the benchmark uses unless told otherwise. They are the engine's defaults, spelled out: a
+// recorded configuration says what ran, also when the engine's defaults have changed since.
+func DefaultSettings() Settings {
+	return Settings{
+		StateMachine: "kv", Fsync: "always", BatchBytes: 1 << 20, Window: 32, Compress: "none",
+		SnapshotBytes: 64 << 20, RetainBytes: 64 << 20, SegmentBytes: 64 << 20,
+	}
+}
+
+// NodeConfig is all that one replica needs to know: the flags of `paxbench serve`.
+type NodeConfig struct {
+	Node      wire.NodeID
+	Cluster   wire.ClusterID
+	Listen    string
+	Peers     map[wire.NodeID]string // all members, itself included
+	Dir       string
+	Bootstrap bool // give an empty directory its identity
+	Settings  Settings
+}
+
+// Args are the flags of `paxbench serve` that mean c.
+func (c NodeConfig) Args() []string {
+	args := []string{
+		"--node", strconv.FormatUint(uint64(c.Node), 10),
+		"--cluster-id", strconv.FormatUint(uint64(c.Cluster), 10),
+		"--listen", c.Listen,
+		"--peers", FormatPeers(c.Peers),
+		"--data-dir", c.Dir,
+	}
+	if c.Bootstrap {
+		args = append(args, "--bootstrap")
+	}
+	add := func(name, value string, zero bool) {
+		if !zero {
+			args = append(args, "--"+name, value)
+		}
+	}
+	s := c.Settings
+	add("sm", s.StateMachine, s.StateMachine == "")
+	add("fsync", s.Fsync, s.Fsync == "")
+	add("batch-bytes", strconv.Itoa(s.BatchBytes), s.BatchBytes == 0)
+	add("batch-delay", s.BatchDelay.String(), s.BatchDelay == 0)
+	add("window", strconv.Itoa(s.Window), s.Window == 0)
+	add("compress", s.Compress, s.Compress == "")
+	add("snapshot-bytes", strconv.FormatInt(s.SnapshotBytes, 10), s.SnapshotBytes == 0)
+	add("retain-bytes", strconv.FormatInt(s.RetainBytes, 10), s.RetainBytes == 0)
+	add("segment-bytes", strconv.FormatInt(s.SegmentBytes, 10), s.SegmentBytes == 0)
+	return args
+}
+
+// FormatPeers writes members as ParsePeers reads them, in order of node id.
+func FormatPeers(peers map[wire.NodeID]string) string {
+	var ids []wire.NodeID
+	for id := range peers {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	var parts []string
+	for _, id := range ids {
+		parts = append(parts, strconv.FormatUint(uint64(id), 10)+"="+peers[id])
+	}
+	return strings.Join(parts, ",")
+}
+
+// Open starts the replica in this process.
+func (c NodeConfig) Open(logger *slog.Logger) (*engine.Node, error) {
+	policy, err := wal.ParsePolicy(c.Settings.Fsync)
+	if err != nil {
+		return nil, err
+	}
+	machine, err := stateMachine(c.Settings.StateMachine)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Open(engine.Config{
+		Node: c.Node, Cluster: c.Cluster, Members: c.Peers, Listen: c.Listen, Dir: c.Dir, Bootstrap: c.Bootstrap,
+		NewStateMachine: machine, Fsync: policy, Window: c.Settings.Window, BatchBytes: c.Settings.BatchBytes,
+		BatchDelay: c.Settings.BatchDelay, Compress: c.Settings.Compress == "s2",
+		SnapshotBytes: c.Settings.SnapshotBytes, RetainBytes: c.Settings.RetainBytes,
+		SegmentBytes: c.Settings.SegmentBytes, Logger: logger,
+	})
+}
+
+func stateMachine(name string) (func(wire.GroupID) engine.StateMachine, error) {
+	switch name {
+	case "kv", "":
+		return func(wire.GroupID) engine.StateMachine { return kv.New() }, nil
+	case "null":
+		return func(wire.GroupID) engine.StateMachine { return kv.NewNull() }, nil
+	}
+	return nil, fmt.Errorf("cluster: unknown state machine %q; there are kv and null", name)
+}

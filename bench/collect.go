@@ -1,0 +1,214 @@
+package bench
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/paxbench/paxbench/bench/cluster"
+	"github.com/paxbench/paxbench/bench/env"
+	"github.com/paxbench/paxbench/bench/result"
+	"github.com/paxbench/paxbench/engine"
+)
+
+// sampleEvery is how often the nodes' counters are read. What a killed node did since the last reading is not in the
+// sums; nothing else is lost.
+const sampleEvery = 500 * time.Millisecond
+
+// sampleLimit bounds one reading of all nodes: a paused node does not answer. lastLimit bounds the last one, of which
+// the costs depend.
+const (
+	sampleLimit = 300 * time.Millisecond
+	lastLimit   = 5 * time.Second
+)
+
+// collector reads the nodes' counters over the measured time. begin and end come from one goroutine each; run is the
+// one in between.
+type collector struct {
+	nodes cluster.Nodes
+	dirs  []string // of the nodes' data; nil: not ours
+	// shared says that nodes and generator are one process: its processor time, heap and allocations are then
+	// counted once, generator included.
+	shared bool
+
+	mu     sync.Mutex
+	tracks []track
+	cpu    time.Duration // of this process at begin
+	steal  time.Duration // of the machine at begin
+}
+
+// track is one node's counters. Over a restart they begin anew: sum holds the ended incarnations.
+type track struct {
+	base, last engine.Metrics
+	sum        counts
+	seen       bool // base is set
+	heapMax    uint64
+	diskMax    int64
+	samples    []nodeSample
+}
+
+// nodeSample is one reading of what must stay bounded.
+type nodeSample struct {
+	at        time.Duration // since begin
+	heapBytes uint64
+	gcCount   uint64
+	diskBytes int64
+}
+
+// counts are the counters that costs are made of.
+type counts struct {
+	cpu, walBytes, netBytes, fsyncs, messages, allocs, gc, commands, elections uint64
+}
+
+func countsOf(m *engine.Metrics) counts {
+	return counts{
+		cpu: m.CPUNanos, walBytes: m.WALBytes, netBytes: m.NetBytesSent, fsyncs: m.Fsyncs, messages: m.MessagesSent,
+		allocs: m.Mallocs, gc: m.GCCount, commands: m.Commands, elections: m.Elections,
+	}
+}
+
+func (c counts) plus(o counts) counts {
+	return counts{
+		c.cpu + o.cpu, c.walBytes + o.walBytes, c.netBytes + o.netBytes, c.fsyncs + o.fsyncs, c.messages + o.messages,
+		c.allocs + o.allocs, c.gc + o.gc, c.commands + o.commands, c.elections + o.elections,
+	}
+}
+
+func (c counts) minus(o counts) counts {
+	return counts{
+		c.cpu - o.cpu, c.walBytes - o.walBytes, c.netBytes - o.netBytes, c.fsyncs - o.fsyncs, c.messages - o.messages,
+		c.allocs - o.allocs, c.gc - o.gc, c.commands - o.commands, c.elections - o.elections,
+	}
+}
+
+// begin starts the measured interval: counters count from here, histograms begin anew.
+func (c *collector) begin(ctx context.Context) {
+	c.tracks = make([]track, len(c.nodes.Addrs))
+	c.each(ctx, lastLimit, true, func(t *track, m *engine.Metrics) { t.base, t.last, t.seen = *m, *m, true })
+	c.cpu, c.steal = env.ProcessCPU(), env.Steal()
+}
+
+// run samples until ctx ends.
+func (c *collector) run(ctx context.Context) {
+	start := time.Now()
+	ticker := time.NewTicker(sampleEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			c.sample(ctx, time.Since(start))
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (c *collector) sample(ctx context.Context, at time.Duration) {
+	c.each(ctx, sampleLimit, false, func(t *track, m *engine.Metrics) { t.add(m) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.tracks {
+		t := &c.tracks[i]
+		disk := int64(0)
+		if c.dirs != nil {
+			disk, _ = env.Bytes(c.dirs[i]) // a file that is renamed while we look: the next sample will tell
+		}
+		t.heapMax, t.diskMax = max(t.heapMax, t.last.HeapBytes), max(t.diskMax, disk)
+		t.samples = append(t.samples, nodeSample{at, t.last.HeapBytes, t.last.GCCount, disk})
+	}
+}
+
+// each asks all nodes at once and gives the answers to fn, one at a time. Nodes that do not answer are left out.
+func (c *collector) each(ctx context.Context, limit time.Duration, reset bool, fn func(*track, *engine.Metrics)) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var wait sync.WaitGroup
+	for i := range c.nodes.Addrs {
+		wait.Go(func() {
+			m, err := c.nodes.Metrics(ctx, i, reset)
+			if err != nil {
+				return
+			}
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			fn(&c.tracks[i], &m)
+		})
+	}
+	wait.Wait()
+}
+
+// add takes a reading. A node whose uptime went back has been restarted: its counters count from zero.
+func (t *track) add(m *engine.Metrics) {
+	if !t.seen || m.UptimeNanos < t.last.UptimeNanos {
+		t.sum = t.total()
+		t.base, t.seen = engine.Metrics{}, true
+	}
+	t.last = *m
+}
+
+// total is what the node did since begin, in all its incarnations.
+func (t *track) total() counts {
+	if !t.seen {
+		return t.sum
+	}
+	return t.sum.plus(countsOf(&t.last).minus(countsOf(&t.base)))
+}
+
+// spent is what the measured interval cost.
+type spent struct {
+	counts                      // of all nodes
+	generator     time.Duration // processor time of this process; 0 if it is shared with the nodes
+	stolen        time.Duration // processor time that the hypervisor gave to others
+	stages        result.Stages
+	fsync         engine.Latency // of the node that led most
+	perNode       []counts
+	heap          []uint64
+	disk          []int64
+	samples       [][]nodeSample
+	sharedProcess bool
+}
+
+// end takes a last reading and sums up.
+func (c *collector) end(ctx context.Context) spent {
+	c.each(ctx, lastLimit, false, func(t *track, m *engine.Metrics) { t.add(m) })
+	s := spent{generator: env.ProcessCPU() - c.cpu, stolen: env.Steal() - c.steal, sharedProcess: c.shared}
+	var lead *track
+	for i := range c.tracks {
+		t := &c.tracks[i]
+		n := t.total()
+		s.perNode = append(s.perNode, n)
+		s.heap, s.disk = append(s.heap, t.heapMax), append(s.disk, t.diskMax)
+		s.samples = append(s.samples, t.samples)
+		if c.shared && i > 0 {
+			n.cpu, n.allocs, n.gc = 0, 0, 0 // the same process again
+		}
+		s.counts = s.counts.plus(n)
+		// Only a leader records these; who led longest has the most.
+		if lead == nil || t.last.Quorum.Count > lead.last.Quorum.Count {
+			lead = t
+		}
+	}
+	if c.shared {
+		s.generator = 0
+	}
+	m := &lead.last
+	s.stages = result.Stages{
+		Queue: result.Latency(m.Queue), Batch: result.Latency(m.Batch), WAL: result.Latency(m.WAL),
+		Quorum: result.Latency(m.Quorum), Apply: result.Latency(m.Apply),
+	}
+	s.fsync = m.Fsync
+	return s
+}
+
+// perOp is the cost of one operation of n, over all nodes. Of nodes that share the generator's process, the
+// generator's processor time and allocations are in it.
+func (s *spent) perOp(n uint64) result.Cost {
+	if n == 0 {
+		return result.Cost{}
+	}
+	per := func(v uint64) float64 { return float64(v) / float64(n) }
+	return result.Cost{
+		CPU: per(s.cpu), WALBytes: per(s.walBytes), NetBytes: per(s.netBytes), Fsyncs: per(s.fsyncs),
+		Messages: per(s.messages), Allocs: per(s.allocs),
+	}
+}

@@ -1,0 +1,162 @@
+// Package bench runs benchmarks of the engine: it starts a cluster, drives load, injects faults, checks that nothing
+// acknowledged was lost or done twice, and gives the result with the environment it was measured in.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/paxbench/paxbench/bench/cluster"
+	"github.com/paxbench/paxbench/bench/load"
+	"github.com/paxbench/paxbench/bench/result"
+	"github.com/paxbench/paxbench/wire"
+)
+
+// Kinds of clusters.
+const (
+	Process = "process" // an operating-system process for each node, over loopback TCP, with real files
+	InProc  = "inproc"  // all nodes in this process, still over loopback TCP, with real files
+	Remote  = "remote"  // one that runs already, not started by us
+)
+
+// ModeMulti is the protocol mode of this build.
+const ModeMulti = "multi"
+
+// DefaultDataDir is where runs keep their data: on the working directory's file system, because /tmp is often in memory.
+const DefaultDataDir = "paxbench-data"
+
+// Config describes a run. DefaultConfig is what `paxbench run` does without arguments.
+type Config struct {
+	Name    string // the subcommand, for the record
+	Cluster string // Process, InProc or Remote
+	Nodes   int    // replicas to start; of a remote cluster, the number of Targets
+	Mode    string // ModeMulti
+	Engine  cluster.Settings
+	Load    load.Config
+	Faults  []cluster.Fault
+	SLOs    []result.SLO
+
+	// Targets and ClusterID say which remote cluster to drive.
+	Targets   []string
+	ClusterID uint64
+
+	// DataDir gets a fresh directory for this run. KeepData leaves it there; otherwise it is removed unless the run
+	// failed or violated safety.
+	DataDir  string
+	KeepData bool
+	// AllowMemory permits fsync on a file system in memory, where it promises nothing.
+	AllowMemory bool
+	// NoProbe leaves out the probes of the machine's limits.
+	NoProbe bool
+	// Binary is as in cluster.Config.
+	Binary string
+	// ProfileDir, if set, gets processor profiles of the measured time: of every node that is a process, and of
+	// this one.
+	ProfileDir string
+
+	// Stop, if set and closed, ends the load early: what is under way is waited for, the audit runs, and the result
+	// is marked partial.
+	Stop <-chan struct{}
+	// Log and Debug, if set, are told what happens: Log the main steps, Debug more.
+	Log   func(format string, args ...any)
+	Debug func(format string, args ...any)
+	// Progress is as in load.Config.
+	Progress func(load.Interval)
+
+	hooks hooks
+}
+
+// hooks are where tests plant faults that the audit must find.
+type hooks struct {
+	target  func(load.Target) load.Target        // what each client of the load drives
+	query   func(node int, answer []byte) []byte // on each answer that the audit reads from node number i, from 0
+	cluster func(*cluster.Cluster)               // when the cluster leads
+}
+
+// DefaultConfig is three durable processes under a closed loop of 16-byte puts through the block interface.
+func DefaultConfig() Config {
+	return Config{
+		Cluster: Process, Nodes: 3, Mode: ModeMulti, Engine: cluster.DefaultSettings(), DataDir: DefaultDataDir,
+		Load: load.Config{
+			Clients: 4, Inflight: 4096, Duration: 10 * time.Second, Warmup: 2 * time.Second, Keys: 100_000,
+			Values: load.Values{Sizes: load.FixedSize(16), Ratio: 1},
+		},
+	}
+}
+
+// Validate reports everything that is wrong with the settings, in the words of the flags.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(wrong bool, format string, args ...any) {
+		if wrong {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	bad(c.Nodes < 1 || c.Nodes > wire.NodesMax, "--nodes %d: there can be 1 to %d (1, 3, 5 and 7 are customary)", c.Nodes, wire.NodesMax)
+	bad(c.Mode != ModeMulti, "--mode %s: this build does %s only", c.Mode, ModeMulti)
+	bad(c.Load.Duration <= 0 && c.Load.Ops == 0, "--duration %s: give how long to measure, or --ops", c.Load.Duration)
+	if c.Cluster == Remote {
+		bad(len(c.Targets) == 0, "--targets: give the cluster's addresses, host:port,...")
+		bad(c.ClusterID == 0, "--cluster-id: give the id that the cluster's nodes were started with")
+		bad(len(c.Faults) > 0, "--fault: only a cluster that paxbench started can be broken; use paxbench run")
+	} else {
+		bad(c.Cluster == InProc && len(c.Faults) > 0, "--fault with --cluster inproc: a process cannot be killed or paused in part; use --cluster process")
+		if err := cluster.CheckFaults(c.Faults, c.Nodes, c.Load.Duration); err != nil {
+			errs = append(errs, fmt.Errorf("--fault: %w", err))
+		}
+		bad((c.Engine.StateMachine == "null") != (c.Load.SM == load.Null), "--sm: the load and the nodes disagree")
+	}
+	errs = append(errs, c.Load.Validate())
+	return errors.Join(errs...)
+}
+
+// recorded is the configuration in the form in which results keep it, apart from what result.New fills in.
+func (c *Config) recorded(r *result.Config) {
+	r.Cluster, r.Nodes, r.Mode = c.Cluster, c.Nodes, c.Mode
+	for _, f := range c.Faults {
+		r.Faults = append(r.Faults, f.String())
+	}
+	for _, s := range c.SLOs {
+		r.SLOs = append(r.SLOs, s.Text)
+	}
+	if c.Cluster == Remote {
+		r.Extra = map[string]string{"targets": strings.Join(c.Targets, ",")}
+		return
+	}
+	e := &c.Engine
+	r.Fsync, r.BatchBytes, r.BatchDelay, r.Window, r.Compress = e.Fsync, e.BatchBytes, int64(e.BatchDelay), e.Window, e.Compress
+	r.SnapshotBytes, r.RetainBytes = e.SnapshotBytes, e.RetainBytes
+	r.Extra = map[string]string{"segment_bytes": strconv.FormatInt(e.SegmentBytes, 10)}
+}
+
+func (c *Config) log(format string, args ...any) {
+	if c.Log != nil {
+		c.Log(format, args...)
+	}
+}
+
+// ErrInterrupted: the run was told to end before there was anything to report.
+var ErrInterrupted = errors.New("bench: interrupted")
+
+// UntilStopped is a context that ends with ctx, and with ErrInterrupted when stop is closed.
+func UntilStopped(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	if stop != nil {
+		go func() {
+			select {
+			case <-stop:
+				cancel(ErrInterrupted)
+			case <-ctx.Done():
+			}
+		}()
+	}
+	return ctx, func() { cancel(nil) }
+}
+
+// newClusterID draws an id, so that no frame of one run is ever taken for another's.
+func newClusterID() wire.ClusterID { return wire.ClusterID(rand.Uint64() | 1) }

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package load
+
+func newAlarm(wake func()) alarm { return newTimer(wake) }

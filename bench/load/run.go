@@ -1,0 +1,257 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// run is one load under way.
+//
+// Times are nanoseconds since base, the start of the load:
+//
+//	0          measure                      stop
+//	| warm-up  | measuring                  | draining ...
+type run struct {
+	config  *Config
+	base    time.Time
+	measure int64
+	stop    atomic.Int64 // no operation due from here on is issued; never: Ops decides
+	open    bool
+	limited bool // Config.Ops is set
+
+	blockSize  int
+	blockLimit int
+
+	workers  []*worker
+	timeline *timeline
+	ledgerMu sync.Mutex
+	ledger   *Ledger
+
+	giveUp  atomic.Bool   // the drain took too long
+	aborted chan struct{} // closed: workers return at once
+	over    chan struct{} // closed: all workers have returned
+
+	// The rest belongs to the goroutine of control.
+	partial     bool
+	spare       *pulse
+	sum         *pulse
+	begun       int64 // start of the current interval
+	intervals   []Interval
+	outstanding mean
+	backlogPeak uint64
+	backlogEnd  uint64
+}
+
+// mean is a running mean.
+type mean struct {
+	sum float64
+	n   int
+}
+
+func (m *mean) add(v float64) { m.sum, m.n = m.sum+v, m.n+1 }
+
+func (m *mean) value() float64 { return m.sum / float64(max(m.n, 1)) }
+
+// Run drives the load and returns what it measured. There is one target per client.
+//
+// When ctx is cancelled, nothing more is issued, what is under way is waited for (Config.Drain), and the result is
+// marked partial; closing Config.Abort ends that, too. Targets that still owed an outcome at the end of the drain are
+// closed, the others stay open. An error means that nothing was run.
+func Run(ctx context.Context, c Config, targets []Target) (*Result, error) {
+	c = c.withDefaults()
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if len(targets) != c.Clients {
+		return nil, fmt.Errorf("load: %d targets for %d clients", len(targets), c.Clients)
+	}
+	r := newRun(&c, targets)
+	r.start()
+	r.control(ctx)
+	return r.result(), nil
+}
+
+func newRun(c *Config, targets []Target) *run {
+	workers := c.Workers
+	if workers == 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	workers = min(workers, len(targets))
+	length := c.Duration
+	if length == 0 {
+		length = time.Hour
+	}
+	r := &run{
+		config: c, measure: int64(c.Warmup), open: c.Rate > 0, limited: c.Ops > 0,
+		blockSize: c.blockSize(), blockLimit: c.blockLimit(),
+		timeline: newTimeline(c.Warmup + length + c.Drain), ledger: NewLedger(c.SM, c.Values, c.Keys),
+		aborted: make(chan struct{}), over: make(chan struct{}), spare: newPulse(), sum: newPulse(),
+	}
+	r.stop.Store(never)
+	if c.Duration > 0 {
+		r.stop.Store(int64(c.Warmup + c.Duration))
+	}
+	for i := range workers {
+		r.workers = append(r.workers, newWorker(r, i, workers, targets))
+	}
+	return r
+}
+
+// now is nanoseconds since the start of the load.
+func (r *run) now() int64 { return int64(time.Since(r.base)) }
+
+func (r *run) start() {
+	r.base = time.Now()
+	if r.config.Started != nil {
+		r.config.Started(r.base.Add(r.config.Warmup))
+	}
+	var all sync.WaitGroup
+	for _, w := range r.workers {
+		all.Go(w.loop)
+	}
+	go func() {
+		all.Wait()
+		close(r.over)
+	}()
+}
+
+// control watches over the load until all workers have returned.
+func (r *run) control(ctx context.Context) {
+	tick := time.NewTimer(0)
+	defer tick.Stop()
+	cancelled, abort := ctx.Done(), r.config.Abort
+	end := func() {
+		abort, r.partial = nil, true
+		r.stop.Store(min(r.stop.Load(), r.now())) // what would have been due later is not missing
+		close(r.aborted)
+	}
+	deadline := int64(never) // of the drain, then of the closing of targets
+	for {
+		now, stop := r.now(), r.stop.Load()
+		if deadline == never && (now >= stop || r.allIssued()) {
+			deadline = now + int64(r.config.Drain)
+			r.backlogEnd = r.backlog()
+		}
+		if now >= deadline {
+			if r.giveUp.Swap(true) {
+				end()
+				<-r.over
+				r.finish()
+				return
+			}
+			deadline = now + int64(closeWait)
+		}
+		boundary, wake := r.boundary(), deadline
+		if stop > now {
+			wake = min(wake, stop)
+		}
+		tick.Reset(time.Duration(min(boundary, wake) - now))
+		select {
+		case <-r.over:
+			r.finish()
+			return
+		case <-tick.C:
+			if r.now() >= boundary {
+				r.interval(boundary)
+			}
+		case <-cancelled:
+			cancelled, r.partial = nil, true
+			r.stop.Store(min(stop, r.now()))
+		case <-abort:
+			end()
+		}
+		for _, w := range r.workers {
+			w.inbox.poke() // to see stop and giveUp, and to tell their backlog
+		}
+	}
+}
+
+// closeWait is how long targets may take to complete what they owe after they were closed.
+const closeWait = 2 * time.Second
+
+func (r *run) allIssued() bool {
+	for _, w := range r.workers {
+		if !w.rec.ended.Load() {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *run) backlog() (n uint64) {
+	for _, w := range r.workers {
+		n += uint64(w.rec.backlog.Load())
+	}
+	return n
+}
+
+// boundary is where the current interval ends. Measuring begins with an interval; the one before may be short.
+func (r *run) boundary() int64 {
+	width := int64(r.config.Interval)
+	if r.begun < r.measure {
+		return min(r.begun+width, r.measure)
+	}
+	return r.begun + width
+}
+
+// Interval is what happened in a stretch of time: what completed in it, whenever it was due. The last one of a run, and
+// the last one of a warm-up, may be short.
+type Interval struct {
+	Start  int64 // nanoseconds from the start of measuring; below 0: warm-up; beyond Result.Window: draining
+	Length int64 // nanoseconds
+
+	Ops, Failed, Unknown uint64
+	P50, P99, Max        int64 // response times of the acknowledged operations, nanoseconds
+
+	Outstanding int    // operations under way at the end
+	Waiting     uint64 // operations due and not sent at the end; open loop
+}
+
+// interval closes the current interval at end.
+func (r *run) interval(end int64) {
+	i := Interval{Start: r.begun - r.measure, Length: end - r.begun}
+	r.sum.reset()
+	for _, w := range r.workers {
+		p := w.rec.swap(r.spare)
+		if dropped := r.sum.response.Merge(p.response); dropped != 0 {
+			panic(fmt.Sprintf("BUG: load: %d samples dropped between histograms of equal range", dropped))
+		}
+		i.Ops, i.Failed, i.Unknown = i.Ops+p.ops, i.Failed+p.failed, i.Unknown+p.unknown
+		p.reset()
+		r.spare = p
+		i.Outstanding += int(w.rec.outstanding.Load())
+	}
+	backlog := r.backlog()
+	i.Waiting = backlog - min(backlog, uint64(i.Outstanding))
+	r.backlogPeak = max(r.backlogPeak, backlog)
+	if h := r.sum.response; i.Ops > 0 {
+		i.P50, i.P99, i.Max = h.ValueAtQuantile(50), h.ValueAtQuantile(99), h.Max()
+	}
+	if r.begun >= r.measure {
+		r.intervals = append(r.intervals, i)
+		if end < r.stop.Load() {
+			r.outstanding.add(float64(i.Outstanding))
+		}
+	}
+	r.begun = end
+	if r.config.Progress != nil {
+		r.config.Progress(i)
+	}
+}
+
+// finish takes in what the workers left behind.
+func (r *run) finish() {
+	for _, w := range r.workers {
+		w.collect()
+		w.abandon()
+	}
+	now := r.now()
+	for r.boundary() <= now {
+		r.interval(r.boundary())
+	}
+	r.interval(max(now, r.begun+1)) // also when no time has passed: there may be something in it
+}

@@ -1,0 +1,101 @@
+package load
+
+import (
+	"math"
+	"math/rand/v2"
+)
+
+const never = math.MaxInt64
+
+// schedule gives the times at which one client's operations are due in an open loop, in nanoseconds from the start of
+// the load, ascending. It does not know what the target does: that is the point of an open loop.
+type schedule struct {
+	at int64 // when the next operation is due; never: there is none
+
+	arrival Arrival
+	gap     float64 // mean nanoseconds between two operations of this client
+	offset  float64 // uniform: of the client's first operation
+	i       uint64  // uniform: number of the operation due at at
+	t       float64 // poisson: at, not rounded
+	rng     *rand.PCG
+
+	measure int64  // operations due from here on count against left
+	left    uint64 // measured operations still to come, the one at at included; only if limited
+	limited bool
+}
+
+// newSchedule is the schedule of one of c.Clients clients. Uniform arrivals interleave: operation i of client w is
+// operation i x clients + w of the whole. Poisson arrivals of the clients are independent, and so their sum is
+// Poisson again. The stream is not the one that the commands are drawn from, so the arrival mode does not change
+// what is sent.
+func newSchedule(c *Config, client int) schedule {
+	s := schedule{
+		arrival: c.Arrival,
+		gap:     float64(c.Clients) / c.Rate * 1e9,
+		offset:  float64(client) / c.Rate * 1e9,
+		rng:     rand.NewPCG(c.Seed, 1<<32+uint64(client)),
+		measure: int64(c.Warmup), left: share(c.Ops, c.Clients, client), limited: c.Ops > 0,
+	}
+	if s.arrival == Poisson {
+		s.t = s.exponential()
+	}
+	s.place()
+	return s
+}
+
+// share is the part of n that falls to client i of clients.
+func share(n uint64, clients, i int) uint64 {
+	part := n / uint64(clients)
+	if uint64(i) < n%uint64(clients) {
+		part++
+	}
+	return part
+}
+
+func (s *schedule) exponential() float64 { return -math.Log(1-float(s.rng.Uint64())) * s.gap }
+
+// advance moves on to the next operation.
+func (s *schedule) advance() {
+	if s.limited && s.at >= s.measure {
+		s.left--
+	}
+	s.i++
+	if s.arrival == Poisson {
+		s.t += s.exponential()
+	}
+	s.place()
+}
+
+func (s *schedule) place() {
+	t := s.t
+	if s.arrival == Uniform {
+		t = s.offset + float64(s.i)*s.gap
+	}
+	s.at = int64(t + 0.5)
+	if s.limited && s.left == 0 && s.at >= s.measure {
+		s.at = never
+	}
+}
+
+// pending is how many operations are due at now and before stop: exact for uniform arrivals, the expectation
+// otherwise.
+func (s *schedule) pending(now, stop int64) uint64 {
+	end := min(now, stop-1)
+	if s.at > end {
+		return 0
+	}
+	n := uint64(float64(end-s.at)/s.gap) + 1
+	if s.limited && s.at >= s.measure {
+		n = min(n, s.left)
+	}
+	return n
+}
+
+// skip passes over all operations due before stop and says how many there were.
+func (s *schedule) skip(stop int64) (n uint64) {
+	for s.at < stop {
+		s.advance()
+		n++
+	}
+	return n
+}

@@ -1,0 +1,131 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/paxbench/paxbench/bench/load"
+	"github.com/paxbench/paxbench/bench/result"
+	"github.com/paxbench/paxbench/engine/wal"
+)
+
+// Limits of what a measurement may be disturbed by.
+const (
+	stolenNote    = 0.02 // share of the machine's processor time
+	stolenInvalid = 0.10
+	// fsyncTooFast is below what any disk needs that keeps what it acknowledged: a bus round trip to a device with a
+	// protected write cache takes longer.
+	fsyncTooFast = 4 * time.Microsecond
+)
+
+// result puts together what was measured and found.
+func (r *run) result() *result.Result {
+	c := r.config
+	out := result.New(r.loaded, load.Limits{Faults: len(c.Faults) > 0})
+	out.Name = c.Name
+	c.recorded(&out.Config)
+	out.Env = r.env
+	out.Env.StealNanos = int64(r.spent.stolen)
+	out.Limits = result.Limits{
+		FsyncP50: r.limits.Fsync.P50, FsyncP99: r.limits.Fsync.P99, LoopbackRTTP50: r.limits.LoopbackRTT.P50, PipeOpsPerSec: r.limits.Pipe.OpsPerSecond,
+	}
+	out.Stages = r.spent.stages
+	out.Cost = r.spent.perOp(r.counted())
+	r.faults(out)
+	r.safety(out)
+	r.judge(out)
+	return out
+}
+
+// counted is the operations acknowledged in the time over which costs were counted: the window and the draining.
+func (r *run) counted() (n uint64) {
+	for _, i := range r.loaded.Intervals {
+		if i.Start >= 0 {
+			n += i.Ops
+		}
+	}
+	return n
+}
+
+func (r *run) faults(out *result.Result) {
+	for _, i := range r.injected {
+		f := result.Fault{Kind: string(i.Kind), Target: i.Target, At: int64(i.Struck.Sub(r.measuring)), Healed: result.Never}
+		if !i.Healed.IsZero() {
+			f.Healed = int64(i.Healed.Sub(r.measuring))
+		}
+		for _, node := range i.Nodes {
+			f.Nodes = append(f.Nodes, int(node))
+		}
+		out.Faults = append(out.Faults, f)
+	}
+	result.MeasureFaults(out.Faults, r.loaded)
+}
+
+func (r *run) safety(out *result.Result) {
+	v := &r.verdict
+	out.SetSafety(v.findings, len(v.diverged)+len(v.log.Findings) > 0)
+	out.Safety.Details = append(out.Safety.Details, v.diverged...)
+	out.Safety.Details = append(out.Safety.Details, v.log.Findings...)
+}
+
+// judge adds what only the surroundings of the load can tell about its validity.
+func (r *run) judge(out *result.Result) {
+	note := func(format string, args ...any) {
+		out.Validity.Notes = append(out.Validity.Notes, fmt.Sprintf(format, args...))
+	}
+	if window := float64(r.loaded.Window) * float64(r.env.Cores); window > 0 {
+		share := float64(r.spent.stolen) / window
+		if share > stolenInvalid {
+			out.Invalidate("the hypervisor gave %.0f%% of the processor time to others meanwhile; repeat it on a quieter machine", 100*share)
+		} else if share > stolenNote {
+			note("the hypervisor gave %.1f%% of the processor time to others meanwhile", 100*share)
+		}
+	}
+	policy, err := wal.ParsePolicy(r.config.Engine.Fsync)
+	durable := err == nil && policy.Mode == wal.Always && r.cluster != nil
+	if durable && r.limits.Fsync.Count > 0 && r.limits.Fsync.P50 < int64(fsyncTooFast) {
+		out.Invalidate("fdatasync takes %s here, too fast to be real: %s on %s keeps nothing through a power loss",
+			time.Duration(r.limits.Fsync.P50), r.env.Disk.Type, r.env.Disk.Device)
+	}
+	if r.cluster != nil && r.config.Engine.Fsync != "always" {
+		note("fsync policy %s: an acknowledged write may not survive a power loss", r.config.Engine.Fsync)
+	}
+	for _, i := range r.injected {
+		if i.CaughtUp.IsZero() {
+			out.Invalidate("after %s node %v did not catch up", i.Fault, i.Nodes)
+		} else {
+			note("after %s node %v had caught up %s after it was healed", i.Fault, i.Nodes, i.CaughtUp.Sub(i.Healed).Round(time.Millisecond))
+		}
+	}
+	if r.cluster != nil && !r.cluster.InProcess() && r.loaded.Window > 0 {
+		note("generator's processor time: %.2f cores of %d", r.spent.generator.Seconds()/r.loaded.Window.Seconds(), r.env.Cores)
+	}
+}
+
+// clean ends what runs and removes the data. A run that failed keeps it, for a look at the logs.
+func (r *run) clean(remove bool) error {
+	if r.cluster == nil && r.dir == "" {
+		return nil
+	}
+	var err error
+	if r.cluster != nil {
+		err = r.cluster.Close()
+	}
+	if !remove || r.config.KeepData {
+		r.config.log("data kept in %s", r.dir)
+		return err
+	}
+	if r.dir == "" {
+		return err
+	}
+	err = errors.Join(err, os.RemoveAll(r.dir))
+	// The parent, if it is the default one and nothing else is in it: an error says that something is.
+	if filepath.Base(r.config.DataDir) == DefaultDataDir && !strings.Contains(r.config.DataDir, "..") {
+		_ = os.Remove(r.config.DataDir)
+	}
+	return err
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/paxbench/paxbench/bench/result"
+)
+
+var formats = []string{"text", "json", "markdown", "go"}
+
+// check finds out before the run what would only fail after it.
+func (o *outputConfig) check() error {
+	if o.file == "" {
+		return nil
+	}
+	if info, err := os.Stat(o.file); err == nil && info.IsDir() {
+		return usagef("--output %s is a directory; name a file", o.file)
+	}
+	if info, err := os.Stat(filepath.Dir(o.file)); err != nil || !info.IsDir() {
+		return usagef("--output %s: there is no directory %s", o.file, filepath.Dir(o.file))
+	}
+	return nil
+}
+
+// report writes the record to the file and the report to standard output.
+func (a *app) report(r *result.Result, o *outputConfig) error {
+	if o.file != "" {
+		if err := writeRecord(r, o.file); err != nil {
+			return err
+		}
+	}
+	return a.render(r, o.format, o.noColor)
+}
+
+// writeRecord writes the file whole or not at all.
+func writeRecord(r *result.Result, file string) error {
+	var b bytes.Buffer
+	if err := r.Encode(&b); err != nil {
+		return err
+	}
+	tmp := file + ".tmp"
+	if err := os.WriteFile(tmp, b.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("output: %w", err)
+	}
+	if err := os.Rename(tmp, file); err != nil {
+		return fmt.Errorf("output: %w", err)
+	}
+	return nil
+}
+
+func (a *app) render(r *result.Result, format string, noColor bool) error {
+	switch format {
+	case "json":
+		return r.Encode(a.out)
+	case "markdown":
+		return r.Markdown(a.out)
+	case "go":
+		return r.GoBench(a.out)
+	}
+	return r.Text(a.out, result.TextOptions{Color: !noColor && useColor(a.out)})
+}
+
+// useColor says whether w is a terminal that wants colours.
+func useColor(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && result.UseColor(f)
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/paxbench/paxbench/bench/cluster"
+	"github.com/paxbench/paxbench/engine/wal"
+	"github.com/paxbench/paxbench/wire"
+	"github.com/spf13/cobra"
+)
+
+// serveConfig are the flags of serve.
+type serveConfig struct {
+	node       uint32
+	clusterID  uint64
+	listen     string
+	peers      map[wire.NodeID]string
+	dir        string
+	bootstrap  bool
+	settings   cluster.Settings
+	ready      string
+	logFormat  string
+	pprof      string
+	withParent bool
+	configFile string
+	printOnly  bool
+}
+
+func newServe(a *app) *cobra.Command {
+	c := &serveConfig{ready: "text", logFormat: "text"}
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run one replica of a cluster",
+		Long: `serve runs one replica until it is told to end (SIGTERM, SIGINT). Once it listens it prints one line on standard
+output; its log goes to standard error.
+
+The first start of a node needs --bootstrap, which gives an empty data directory its identity. Never use it again: a
+replica that lost its directory has forgotten its votes, and its place must not be taken by an empty one.`,
+		Example: `  paxbench serve --node 1 --cluster-id 7 --peers 1=127.0.0.1:7001,2=127.0.0.1:7002,3=127.0.0.1:7003 \
+    --data-dir data/1 --bootstrap`,
+		Args: cobra.NoArgs,
+	}
+	fs := cmd.Flags()
+	fs.Uint32Var(&c.node, "node", 0, "this node's id, from 1")
+	fs.Var(&parsed[uint64]{kind: "id", value: &c.clusterID, parse: parseClusterID}, "cluster-id", "the cluster's id, the same on all nodes")
+	fs.StringVar(&c.listen, "listen", "", "address to listen on (default: this node's in --peers)")
+	fs.Var(&parsed[map[wire.NodeID]string]{kind: "peers", value: &c.peers, parse: cluster.ParsePeers}, "peers",
+		"all nodes of the cluster, this one included: 1=host:port,2=host:port,...")
+	fs.StringVar(&c.dir, "data-dir", "", "this node's directory: its log, snapshots and identity")
+	fs.BoolVar(&c.bootstrap, "bootstrap", false, "first start of this node: give the empty data directory its identity")
+	engineFlags(fs, &c.settings)
+	fs.Var(&choice{value: &c.ready, choices: []string{"text", "json"}}, "ready", "form of the line printed once the node listens")
+	fs.Var(&choice{value: &c.logFormat, choices: []string{"text", "json"}}, "log-format", "form of the log")
+	fs.StringVar(&c.pprof, "pprof", "", "serve profiles over HTTP at this address (keep it on loopback)")
+	fs.BoolVar(&c.withParent, "with-parent", false, "end when standard input is closed")
+	fs.MarkHidden("with-parent")
+	configFlags(cmd, a, &c.configFile, &c.printOnly, func() error { return serve(a, c) })
+	return cmd
+}
+
+func (c *serveConfig) check() error {
+	switch {
+	case c.node == 0:
+		return usagef("serve needs --node: this node's id, from 1")
+	case c.clusterID == 0:
+		return usagef("serve needs --cluster-id: a number that all nodes of the cluster share")
+	case len(c.peers) == 0:
+		return usagef("serve needs --peers: all nodes as 1=host:port,2=host:port,...")
+	case c.peers[wire.NodeID(c.node)] == "":
+		return usagef("--node %d is not among --peers %s", c.node, cluster.FormatPeers(c.peers))
+	case c.dir == "":
+		return usagef("serve needs --data-dir: a directory for this node alone")
+	}
+	if c.listen == "" {
+		c.listen = c.peers[wire.NodeID(c.node)]
+	}
+	if err := cluster.CheckAddr(c.listen); err != nil {
+		return usagef("--listen: %v", err)
+	}
+	if c.pprof != "" {
+		if err := cluster.CheckAddr(c.pprof); err != nil {
+			return usagef("--pprof: %v", err)
+		}
+	}
+	return nil
+}
+
+func serve(a *app, c *serveConfig) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	logger := newLogger(a.err, c.logFormat)
+	slog.SetDefault(logger)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+	orphaned := make(chan struct{})
+	if c.withParent {
+		go func() {
+			io.Copy(io.Discard, a.in)
+			close(orphaned)
+		}()
+	}
+	a.begin()
+	nc := cluster.NodeConfig{
+		Node: wire.NodeID(c.node), Cluster: wire.ClusterID(c.clusterID), Listen: c.listen, Peers: c.peers,
+		Dir: c.dir, Bootstrap: c.bootstrap, Settings: c.settings,
+	}
+	node, err := nc.Open(logger)
+	if err != nil {
+		return explainOpen(err, c)
+	}
+	ready := cluster.Ready{Ready: true, Node: c.node, Addr: node.Addr().String(), PID: os.Getpid()}
+	if c.pprof != "" {
+		stop, addr, err := servePprof(c.pprof)
+		if err != nil {
+			return errors.Join(err, node.Close())
+		}
+		defer stop()
+		ready.Pprof = addr
+	}
+	if err := printReady(a.out, c.ready, ready); err != nil {
+		return errors.Join(err, node.Close())
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- node.Wait() }()
+	select {
+	case sig := <-signals:
+		logger.Info("stopping", "node", c.node, "signal", sig.String())
+	case <-orphaned:
+		logger.Info("stopping: the parent is gone", "node", c.node)
+	case err := <-failed:
+		return errors.Join(fmt.Errorf("node %d failed: %w", c.node, err), node.Close())
+	}
+	return node.Close()
+}
+
+func newLogger(w io.Writer, format string) *slog.Logger {
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, nil))
+	}
+	return slog.New(slog.NewTextHandler(w, nil))
+}
+
+func printReady(w io.Writer, format string, r cluster.Ready) error {
+	if format == "json" {
+		return json.NewEncoder(w).Encode(r)
+	}
+	_, err := fmt.Fprintf(w, "ready: node %d listens on %s, process %d\n", r.Node, r.Addr, r.PID)
+	return err
+}
+
+// servePprof serves the profiles on a mux of its own: importing the package also puts them on the default one, which
+// nothing serves.
+func servePprof(addr string) (stop func(), at string, err error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, "", fmt.Errorf("--pprof: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	server := &http.Server{Handler: mux}
+	go server.Serve(l)
+	return func() { server.Shutdown(context.Background()) }, l.Addr().String(), nil
+}
+
+// explainOpen adds the way out to what the engine says about a directory or an address.
+func explainOpen(err error, c *serveConfig) error {
+	var identity *wal.IdentityError
+	var corrupt *wal.CorruptError
+	hint := ""
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		hint = "another process listens there: stop it, or give this node another address in --peers on every node"
+	case errors.Is(err, wal.ErrInUse):
+		hint = "stop the other process, or check --node and --data-dir"
+	case errors.Is(err, wal.ErrNotBootstrapped):
+		hint = "if this node has never run, start it once with --bootstrap; if it has, its data is gone and it must not come back under this id"
+	case errors.Is(err, wal.ErrHistory):
+		hint = "leave out --bootstrap: the node has run before"
+	case errors.As(err, &identity):
+		hint = "check --node, --cluster-id, --peers and --data-dir"
+	case errors.As(err, &corrupt):
+		hint = fmt.Sprintf("'paxbench wal verify %s' shows what is damaged; the node must not run on it", c.dir)
+	default:
+		return err
+	}
+	return fmt.Errorf("%w\n  %s", err, hint)
+}

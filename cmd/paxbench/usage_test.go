@@ -1,0 +1,189 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Whoever types something wrong must be told what, and what would be right, with exit code 2, before anything starts.
+func TestUsageErrors(t *testing.T) {
+	t.Parallel()
+	file := func(text string) string {
+		name := filepath.Join(t.TempDir(), "config.yaml")
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	for _, c := range []struct {
+		line string
+		want string
+	}{
+		{"rnu", `unknown command "rnu"; did you mean "run"?`},
+		{"sweep", `unknown command "sweep"`},
+		{"run --nodse 3", `unknown flag --nodse; did you mean "nodes"?`},
+		{"run --warm 3s", `unknown flag --warm; did you mean "warmup"?`},
+		{"run --xyzzyplugh", "unknown flag --xyzzyplugh"},
+		{"run -z", "unknown flag -z"},
+		{"run extra", `"extra"`},
+		{"run --nodes", "flag needs an argument"},
+		{"run --nodes three", "--nodes three: it takes a whole number"},
+		{"run --nodes 0", "--nodes 0: there can be 1 to 64"},
+		{"run --nodes 65", "--nodes 65"},
+		{"run --duration 10", "--duration 10: it takes a duration with a unit"},
+		{"run --rate fast", "--rate fast: it takes a number"},
+		{"run --rate -1", "--rate"},
+		{"run --batch-bytes 64XB", "64XB"},
+		{"run --batch-bytes 9GiB", "below 2GiB"},
+		{"run --mode basic", `"basic" is not in this build; use multi`},
+		{"run --mode fast", `"fast" is not in this build`},
+		{"run --mode mutli", `did you mean "multi"?`},
+		{"run --cluster sim", `"sim" is not in this build; use process`},
+		{"run --fsync sometimes", "want always, never or interval"},
+		{"run --fsync interval=10", "interval"},
+		{"run --compress gzip", "there are none, s2"},
+		{"run --value-size 0", "1 to"},
+		{"run --value-size list:16,x", "list:"},
+		{"run --value-ratio 2", "--value-ratio"},
+		{"run --dist zipf:nine", "zipf"},
+		{"run --arrival late", "uniform"},
+		{"run --reads 1.5", "--reads"},
+		{"run --reads 0.5 --sm null", "--reads"},
+		{"run --read-mode lease", "lease reads are not in this build; use quorum"},
+		{"run --sm redis", "there are kv, null"},
+		{"run --slo p99", "p99<5ms"},
+		{"run --slo p98<5ms", "there is no metric"},
+		{"run --fault kill:leader", "no '@' after the target"},
+		{"run --fault explode:leader@1s+1s", "there are kill, pause"},
+		{"run --fault kill:node4@1s+1s", "no node 4 in a cluster of 3"},
+		{"run --fault kill:follower@1s+1s --nodes 1", "has no follower"},
+		{"run --fault kill:leader@8s+5s", "the run ends at 10s; use --duration"},
+		{"run --fault kill:leader@1s+3s --fault pause:2@2s+1s", "overlap"},
+		{"run --fault kill:leader@1s+3s --cluster inproc", "use --cluster process"},
+		{"run --format xml", "there are text, json, markdown, go"},
+		{"run --output /nonexistent/dir/r.json", "there is no directory /nonexistent/dir"},
+		{"run --output /", "is a directory"},
+		{"run --config /nonexistent.yaml", "no such file"},
+		{"run --config " + file("nodse: 3\n"), `line 1: unknown setting "nodse"; did you mean "nodes"?`},
+		{"run --config " + file("nodes: 3\n\nnodes: 5\n"), "nodes"},
+		{"run --config " + file("nodes: [1, 2]\n"), "it takes one value"},
+		{"run --config " + file("nodes: three\n"), "line 1: nodes"},
+		{"run --config " + file("nodes: {a: 1}\n"), "it takes a value or a list"},
+		{"run --config " + file("- nodes\n"), "mapping"},
+		{"run --config " + file("nodes: \"3\n"), "configuration file"},
+		{"run --config " + file("config: other.yaml\n"), `unknown setting "config"`},
+		{"load", "load needs --targets"},
+		{"load --targets 127.0.0.1", "host:port"},
+		{"load --targets 127.0.0.1:1", "--cluster-id"},
+		{"load --targets 127.0.0.1:1,127.0.0.1:1 --cluster-id 7", "stands twice"},
+		{"load --targets 127.0.0.1:1 --cluster-id zero", "whole number"},
+		{"serve", "serve needs --node"},
+		{"serve --node 1", "serve needs --cluster-id"},
+		{"serve --node 1 --cluster-id 7", "serve needs --peers"},
+		{"serve --node 1 --cluster-id 7 --peers 1=a:1", "serve needs --data-dir"},
+		{"serve --node 4 --cluster-id 7 --peers 1=a:1,2=b:2 --data-dir x", "--node 4 is not among --peers 1=a:1,2=b:2"},
+		{"serve --peers 1=nowhere", "host:port"},
+		{"serve --peers 1=a:1,1=b:2", "named twice"},
+		{"serve --node 1 --cluster-id 7 --peers 1=a:1 --data-dir x --listen a:http", "port must be a number"},
+		{"serve --node 1 --cluster-id 7 --peers 1=a:1 --data-dir x --pprof here", "--pprof"},
+		{"wal", ""},
+		{"wal inspct", `did you mean "inspect"`},
+		{"wal inspect", "needs a node's data directory"},
+		{"wal verify /nonexistent", "not a directory"},
+		{"report", "report needs a file"},
+		{"report /nonexistent.json", "no such file"},
+	} {
+		code, out, errs := call(nil, strings.Fields(c.line)...)
+		if c.want == "" {
+			if code != exitOK || out == "" {
+				t.Errorf("%s: exit %d, %q", c.line, code, out)
+			}
+			continue
+		}
+		if code != exitUsage || !strings.Contains(errs, c.want) || out != "" {
+			t.Errorf("%s: exit %d, stdout %q, want 2 and %q in:\n%s", c.line, code, out, c.want, errs)
+		}
+		if strings.Contains(errs, "goroutine ") {
+			t.Errorf("%s: panicked:\n%s", c.line, errs)
+		}
+	}
+}
+
+// A setting taken from the wrong source measures something else than was asked for.
+func TestPrecedence(t *testing.T) {
+	t.Parallel()
+	config := filepath.Join(t.TempDir(), "c.yaml")
+	text := "# a run\nnodes: 5\nclients: 9\nwindow: 7\nbatch-bytes: 64KiB\nduration: 30s\nfault:\n  - kill:leader@1s+1s\n  - pause:2@5s+1s\nslo: ['p99<5ms']\nvalue-size: list:16,64\n"
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"PAXBENCH_CLIENTS=8", "PAXBENCH_WINDOW=6", "PAXBENCH_CONFIG=" + config, "PAXBENCH_NODSE=3", "HOME=/"}
+	code, out, errs := call(env, "run", "--window", "5", "--print-config")
+	if code != exitOK {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	for _, want := range []string{
+		"window: 5 # flag", "clients: 8 # environment", "nodes: 5 # file", "inflight: ", "# default",
+		"batch-bytes: 64KiB # file", "duration: 30s # file", "fault: ['kill:leader@1s+1s', 'pause:2@5s+1s'] # file",
+		"slo: ['p99<5ms'] # file", "value-size: 'list:16,64' # file",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+	if !strings.Contains(errs, `PAXBENCH_NODSE is ignored: no such setting; did you mean "PAXBENCH_NODES"?`) {
+		t.Errorf("no warning of the misspelt variable: %s", errs)
+	}
+	// What is printed is a configuration file that means the same.
+	again := filepath.Join(t.TempDir(), "again.yaml")
+	if err := os.WriteFile(again, []byte(out), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	code, second, errs := call(nil, "run", "--config", again, "--print-config")
+	strip := func(s string) string {
+		var lines []string
+		for _, line := range strings.Split(s, "\n") {
+			line, _, _ = strings.Cut(line, " # ")
+			lines = append(lines, line)
+		}
+		return strings.Join(lines, "\n")
+	}
+	if code != exitOK || strip(second) != strip(out) {
+		t.Errorf("exit %d, %s\nfirst:\n%s\nread back:\n%s", code, errs, out, second)
+	}
+}
+
+// A wrong value in the environment must name the variable, and a list in it is parted by commas.
+func TestEnvironment(t *testing.T) {
+	t.Parallel()
+	code, _, errs := call([]string{"PAXBENCH_NODES=many"}, "run", "--print-config")
+	if code != exitUsage || !strings.Contains(errs, "environment variable PAXBENCH_NODES") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	code, out, errs := call([]string{"PAXBENCH_FAULT=kill:leader@1s+1s,pause:2@3s+1s"}, "run", "--print-config")
+	if code != exitOK || !strings.Contains(out, "fault: ['kill:leader@1s+1s', 'pause:2@3s+1s'] # environment") {
+		t.Errorf("exit %d: %s\n%s", code, errs, out)
+	}
+}
+
+// The help is what a newcomer reads first; an empty or broken one would send them away.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	code, out, _ := call(nil)
+	for _, want := range []string{"run", "serve", "load", "probe", "wal", "report", "version", "130 interrupted"} {
+		if code != exitOK || !strings.Contains(out, want) {
+			t.Errorf("exit %d, no %q in:\n%s", code, want, out)
+		}
+	}
+	if strings.Contains(out, "pipe-peer") {
+		t.Error("the hidden command shows")
+	}
+	if code, out, _ = call(nil, "run", "--help"); code != exitOK || !strings.Contains(out, "kill:leader@5s+5s") {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+	if code, out, _ = call(nil, "version"); code != exitOK || !strings.HasPrefix(out, "paxbench ") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+}

@@ -1,0 +1,163 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/paxbench/paxbench/batching"
+	"github.com/paxbench/paxbench/engine/paxos"
+	"github.com/paxbench/paxbench/engine/snapshot"
+	"github.com/paxbench/paxbench/engine/transport"
+	"github.com/paxbench/paxbench/engine/wal"
+	"github.com/paxbench/paxbench/wire"
+)
+
+// Config describes a node. The zero value of a field means its default; Node, Cluster, Members, Dir and NewStateMachine
+// have none.
+type Config struct {
+	Node    wire.NodeID
+	Cluster wire.ClusterID
+
+	// Members holds every node of the cluster, this one included, with its address for peers and clients.
+	// The same on every node.
+	Members map[wire.NodeID]string
+
+	// Dir is the node's data directory: the log in Dir/wal, snapshots in Dir/snap. It is the node's identity: a node
+	// never runs with another node's directory, in two processes at once, or with an emptied one.
+	Dir string
+
+	// Bootstrap creates the data directory. Without it an empty or absent one is refused, because a node that has
+	// forgotten its votes must not vote; with it one that holds anything is refused.
+	Bootstrap bool
+
+	Groups          int // replicated logs on this node, with ids 1..Groups; default 1; the same on every node
+	NewStateMachine func(wire.GroupID) StateMachine
+
+	Listen    string              // address to listen on; default Members[Node]
+	Listener  net.Listener        // instead of Listen; belongs to the node from Open on
+	Transport transport.Transport // instead of TCP, then without clients; belongs to the node from Open on
+
+	Fsync        wal.Policy  // default always
+	SegmentBytes int64       // of a log segment; default wal.SegmentBytesDefault
+	FS           wal.FS      // of the log; default the machine's
+	SnapshotFS   snapshot.FS // of the snapshots; default the machine's
+
+	// Tick is the unit of the protocol's time. Default 10 ms. HeartbeatTicks and ElectionTicks count in it; defaults
+	// as in paxos.Config (a heartbeat every 20 ms, an election after 300 to 600 ms of silence).
+	Tick           time.Duration
+	HeartbeatTicks int
+	ElectionTicks  int
+	Seed           uint64 // of the election jitter; default drawn at random
+
+	Window          int           // slots in flight; default 32
+	BatchBytes      int           // closes a batch; default 1 MiB
+	BatchDelay      time.Duration // how long a block waits for company while others are in flight; default 0
+	Compress        bool          // s2 for batches that become smaller
+	QueueBytes      int           // of blocks that wait for a batch; default 64 MiB
+	SnapshotBytes   int64         // log bytes after which a snapshot is taken; default 64 MiB
+	RetainBytes     int64         // log bytes kept behind a snapshot for peers that lag; default 64 MiB
+	SnapshotMaxSize uint64        // of a snapshot file accepted from a peer, in bytes; default 1 TiB
+
+	Logger *slog.Logger // default slog.Default
+}
+
+// withDefaults returns c with every zero field set to its default.
+func (c Config) withDefaults() Config {
+	def(&c.Groups, 1)
+	def(&c.Listen, c.Members[c.Node])
+	def(&c.Tick, 10*time.Millisecond)
+	def(&c.HeartbeatTicks, 2)
+	def(&c.ElectionTicks, 30)
+	def(&c.Window, 32)
+	def(&c.BatchBytes, 1<<20)
+	def(&c.QueueBytes, 64<<20)
+	def(&c.SnapshotBytes, 64<<20)
+	def(&c.RetainBytes, 64<<20)
+	def(&c.SnapshotMaxSize, 1<<40)
+	if c.Seed == 0 {
+		c.Seed = uint64(time.Now().UnixNano())
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+func def[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+// groupsMax bounds the groups of a node: each has a loop, an applier and buffers of its own.
+const groupsMax = 4096
+
+// validate joins every fault. c has its defaults.
+func (c *Config) validate() error {
+	var errs []error
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf("engine: "+format, args...))
+		}
+	}
+	fault(c.Cluster == 0, "cluster id 0")
+	fault(c.Dir == "", "no data directory")
+	fault(c.NewStateMachine == nil, "no state machine")
+	fault(c.Groups < 1 || c.Groups > groupsMax, "%d groups: need 1 to %d", c.Groups, groupsMax)
+	fault(c.Tick < time.Millisecond || c.Tick > time.Minute, "tick of %v: need 1ms to 1m", c.Tick)
+	fault(c.SnapshotBytes < 0, "SnapshotBytes %d is negative", c.SnapshotBytes)
+	fault(c.RetainBytes < 0, "RetainBytes %d is negative", c.RetainBytes)
+	if c.Transport == nil {
+		for id, addr := range c.Members {
+			_, _, err := net.SplitHostPort(addr)
+			fault(err != nil, "address %q of node %d: %v", addr, id, err)
+		}
+	}
+	errs = append(errs, c.paxos(1).Validate(), c.batching().Validate())
+	return errors.Join(errs...)
+}
+
+// nodes is the ids of the members in ascending order.
+func (c *Config) nodes() []wire.NodeID {
+	nodes := make([]wire.NodeID, 0, len(c.Members))
+	for id := range c.Members {
+		nodes = append(nodes, id)
+	}
+	slices.Sort(nodes)
+	return nodes
+}
+
+func (c *Config) paxos(g wire.GroupID) paxos.Config {
+	return paxos.Config{
+		Cluster: c.Cluster, Group: g, Self: c.Node, Nodes: c.nodes(),
+		Window: c.Window, HeartbeatTicks: c.HeartbeatTicks, ElectionTicks: c.ElectionTicks,
+		Seed: c.Seed ^ uint64(g)*0x9e3779b97f4a7c15,
+	}
+}
+
+func (c *Config) batching() batching.Config {
+	return batching.Config{BytesMax: c.BatchBytes, Delay: c.BatchDelay, Compress: c.Compress, QueueBytesMax: c.QueueBytes}
+}
+
+func (c *Config) walDir() string { return filepath.Join(c.Dir, "wal") }
+
+func (c *Config) snapDir() string { return filepath.Join(c.Dir, "snap") }
+
+func (c *Config) wal() wal.Config {
+	return wal.Config{
+		Dir: c.walDir(), Cluster: c.Cluster, Node: c.Node, Members: c.nodes(), Bootstrap: c.Bootstrap,
+		SegmentBytes: c.SegmentBytes, Policy: c.Fsync, FS: c.FS,
+	}
+}
+
+func (c *Config) tcp() transport.Config {
+	return transport.Config{
+		Self: c.Node, Cluster: c.Cluster, Addr: c.Listen, Listener: c.Listener, Peers: c.Members, Logger: c.Logger,
+	}
+}

@@ -1,0 +1,156 @@
+package engine
+
+import (
+	"sync"
+
+	"github.com/paxbench/paxbench/engine/paxos"
+	"github.com/paxbench/paxbench/wire"
+)
+
+// dispatch hands out what the core wants done. Records and the messages that wait for them go to the syncer as one
+// piece of work; what waits for nothing goes to the transport, so that an Accept travels while the own disk works.
+func (l *loop) dispatch(out *paxos.Output) {
+	l.dispatchRecords(out)
+	for _, m := range out.Messages {
+		if m.Gate == 0 {
+			l.g.node.net.Send(m.To, m.Frame)
+		}
+	}
+	l.dispatchChosen(out.Chosen)
+	for _, r := range out.Reads {
+		l.readReady(r)
+	}
+	// Events last: a slot that was learned before leadership was lost is answered, not unknown.
+	if len(out.Events) > 0 {
+		l.g.publish(l.core.Status())
+		for i := range out.Events {
+			l.event(&out.Events[i])
+		}
+	}
+}
+
+// dispatchRecords gives records and gated messages to the syncer.
+func (l *loop) dispatchRecords(out *paxos.Output) {
+	var w *work
+	if len(out.Records) > 0 {
+		w = getWork(l.g)
+		w.records = append(w.records, out.Records...)
+		for _, r := range out.Records {
+			w.bytes += int64(r.Frame.Len())
+		}
+		w.last, w.handed = out.LastLSN, nanotime()
+		l.g.syncBacklog.Add(w.bytes)
+	}
+	for _, m := range out.Messages {
+		if m.Gate == 0 {
+			continue
+		}
+		if m.Gate > out.LastLSN {
+			panic("BUG: engine: message gated by a record that does not exist")
+		}
+		if w == nil {
+			w = getWork(l.g)
+		}
+		w.gated = append(w.gated, m)
+	}
+	if w != nil {
+		l.g.node.syncer.put(w)
+	}
+}
+
+// dispatchChosen gives learned slots to the applier, together with those who wait for them.
+func (l *loop) dispatchChosen(chosen []paxos.Chosen) {
+	if len(chosen) == 0 {
+		return
+	}
+	now := nanotime()
+	for _, c := range chosen {
+		item := applyItem{kind: applyChosen, chosen: c}
+		for l.flights.len() > 0 && l.flights.first().slot <= c.Slot {
+			f := l.flights.pop()
+			if f.slot != c.Slot || f.ballot != c.Ballot {
+				// Somebody else's value, or ours by somebody else's ballot: not ours to answer.
+				l.g.failFlight(f, wire.StatusUnknown)
+				continue
+			}
+			f.learned = now
+			l.g.stages.quorum.record(now - f.proposed)
+			item.flight = f
+		}
+		l.g.applyBacklog.Add(int64(c.Frame.Len()))
+		l.g.applier.put(item)
+	}
+}
+
+// readReady passes queries on to the applier, which answers when it has applied the slot.
+func (l *loop) readReady(r paxos.ReadReady) {
+	b := l.reads[r.Token]
+	if b == nil {
+		panic("BUG: engine: answer to a read that was not asked")
+	}
+	delete(l.reads, r.Token)
+	if !r.OK {
+		b.fail(l.g, wire.StatusNotLeader)
+		return
+	}
+	b.slot = r.Slot
+	l.g.applier.put(applyItem{kind: applyReads, reads: b})
+}
+
+// event logs a transition and acts upon it where the shell has a part in it.
+func (l *loop) event(e *paxos.Event) {
+	g := l.g
+	if e.Kind == paxos.EventPeerBehind {
+		g.transfers.start(e.Peer, e.Slot)
+		return
+	}
+	log := g.log.With("ballot", e.Ballot.String())
+	switch e.Kind {
+	case paxos.EventLeading:
+		l.leading, l.ballot = true, e.Ballot
+		g.count.elections.Inc()
+		log.Info("leading", "slot", uint64(e.Slot), "holes", e.Holes, "reproposed", e.Reproposed)
+	case paxos.EventLost:
+		g.count.losses.Inc()
+		log.Info("lost leadership", "reason", e.Reason)
+		l.lost(wire.StatusUnknown, wire.StatusNotLeader)
+	case paxos.EventFollowing:
+		log.Info("following", "peer", uint32(e.Peer))
+	case paxos.EventProbing:
+		log.Debug("probing")
+	case paxos.EventPreparing:
+		log.Info("preparing", "slot", uint64(e.Slot))
+	case paxos.EventDiskStall:
+		log.Warn("disk stall")
+	}
+}
+
+// flightPool holds flights between uses: loop to applier and back.
+var flightPool = sync.Pool{New: func() any { return new(flight) }}
+
+func getFlight() *flight { return flightPool.Get().(*flight) }
+
+func putFlight(f *flight) {
+	clear(f.waiters)
+	*f = flight{waiters: f.waiters[:0]}
+	flightPool.Put(f)
+}
+
+// failFlight tells all waiters of f the same and is done with it.
+func (g *Group) failFlight(f *flight, s wire.Status) {
+	for _, c := range f.waiters {
+		g.refuse(c, s)
+	}
+	putFlight(f)
+}
+
+// refuse completes a block without a result.
+func (g *Group) refuse(c Completion, s wire.Status) {
+	r := Result{}
+	r.Status = s
+	if s == wire.StatusNotLeader {
+		r.Leader = wire.NodeID(g.leader.Load())
+		r.Addr = g.node.c.Members[r.Leader]
+	}
+	c.Complete(&r)
+}

@@ -1,0 +1,132 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/paxbench/paxbench/engine/wal/vfs"
+	"github.com/paxbench/paxbench/wire"
+)
+
+// A disk whose fsync fails once and then claims success: the node must stop voting at the first error and for good, tell
+// its waiters that the outcome is unknown, report the reason, and the others must go on without it (FAULTS.md F14).
+func TestFsyncFailurePoisonsTheNode(t *testing.T) {
+	disks := map[wire.NodeID]*vfs.Mem{1: vfs.NewMem(), 2: vfs.NewMem(), 3: vfs.NewMem()}
+	c := newCluster(t, 3, false, func(c *Config) { c.FS = disks[c.Node] })
+	c.propose("before")
+	leader := c.leader()
+	id := leader.c.Node
+	var failures atomic.Int32
+	disks[id].SetHook(func(op vfs.Op) error {
+		if op.Kind == "datasync" && failures.Add(1) == 1 {
+			return syscall.EIO
+		}
+		return nil
+	})
+	// With the network cut nothing can be chosen: what was proposed before the failure stays unknown.
+	c.loop.Isolate(id, true)
+	o := proposeBlock(t, leader.Group(1), 0, 0, 0, "into the failure")
+	if o.Status != wire.StatusUnknown {
+		t.Errorf("under way at the failure: %v", o)
+	}
+	if err := leader.Wait(); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), "sync the log") {
+		t.Errorf("Wait: %v", err)
+	}
+	if err := leader.Close(); !errors.Is(err, syscall.EIO) || leader.Err() == nil {
+		t.Errorf("Close: %v", err)
+	}
+	if _, err := leader.Group(1).Propose(context.Background(), []byte("x")); !errors.Is(err, ErrClosed) {
+		t.Errorf("after the failure: %v", err)
+	}
+	if n := failures.Load(); n != 1 {
+		t.Errorf("%d syncs after the failed one", n-1)
+	}
+	delete(c.nodes, id)
+	c.loop.Heal()
+	c.propose("after")
+	// The machine is repaired and the process started again: what was acknowledged is there.
+	disks[id].SetHook(nil)
+	disks[id].Reboot()
+	c.start(id)
+	if s := c.equal(1); s.Commands < 2 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A leader cut off from everybody must stop answering: reads cannot be confirmed and writes not be chosen, while the others
+// elect a new one. When it comes back it follows, and whoever waited knows that the outcome is open.
+func TestPartitionedLeader(t *testing.T) {
+	c := newCluster(t, 3, false, nil)
+	c.propose("before")
+	old := c.leader()
+	c.loop.Isolate(old.c.Node, true)
+	written := make(chan outcome, 1)
+	go func() { written <- proposeBlock(t, old.Group(1), 0, 0, 0, "on the wrong side") }()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if p, err := old.Group(1).Query(ctx, []byte("before")); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("query of a cut-off leader: %q %v", p, err)
+	}
+	if o := <-written; o.Status != wire.StatusUnknown && o.Status != wire.StatusNotLeader {
+		t.Errorf("write to a cut-off leader: %v", o)
+	}
+	var next *Node
+	eventually(t, "a new leader", func() bool {
+		for _, n := range c.followers(old) {
+			if n.Group(1).Status().Role == "leader" {
+				next = n
+			}
+		}
+		return next != nil
+	})
+	eventually(t, "a write on the other side", func() bool {
+		_, err := next.Group(1).Propose(ctx, []byte("meanwhile"))
+		return err == nil
+	})
+	c.loop.Heal()
+	c.propose("after")
+	c.equal(1)
+	if p, err := c.leader().Group(1).Query(ctx, []byte("on the wrong side")); err != nil || string(p) == "2" {
+		t.Errorf("%q %v", p, err)
+	}
+}
+
+// A machine that loses power loses what was not synced and nothing else: what was answered by a cluster whose nodes all lose
+// power at once must be there afterwards, on every loss a disk may have (FAULTS.md F12, F23).
+func TestPowerLossOfTheCluster(t *testing.T) {
+	for _, loss := range vfs.Losses() {
+		t.Run(loss.String(), func(t *testing.T) {
+			disks := map[wire.NodeID]*vfs.Mem{1: vfs.NewMem(), 2: vfs.NewMem(), 3: vfs.NewMem()}
+			c := newCluster(t, 3, false, func(c *Config) { c.FS = disks[c.Node] })
+			id := c.openSession()
+			var last outcome
+			for i := range 20 {
+				last = c.retry(id, wire.Seq(1+i), wire.Seq(1+i), "x")
+			}
+			for _, d := range disks {
+				d.CrashAt(1)
+			}
+			for id, n := range c.nodes {
+				n.Close() // with the error of the crashed disk, if it noticed
+				delete(c.nodes, id)
+			}
+			for id, d := range disks {
+				d.PowerLoss(loss, uint64(id))
+				d.CrashAt(0)
+				c.start(id)
+			}
+			again := c.retry(id, 20, 20, "x")
+			if again.String() != last.String() {
+				t.Errorf("before %v, retry afterwards %v", last, again)
+			}
+			if s := c.equal(1); s.Commands != 20 {
+				t.Errorf("%d commands executed, 20 answered", s.Commands)
+			}
+		})
+	}
+}

@@ -1,0 +1,316 @@
+package engine
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"go.uber.org/atomic"
+
+	"github.com/paxbench/paxbench/batching"
+	"github.com/paxbench/paxbench/engine/paxos"
+	"github.com/paxbench/paxbench/wire"
+)
+
+// Group is one replicated log with its state machine, as this node has it. All methods may be called from any
+// goroutine.
+type Group struct {
+	id   wire.GroupID
+	node *Node
+	log  *slog.Logger
+
+	mailbox   *batching.Mailbox[event]
+	loop      *loop
+	applier   *applier
+	receiver  *receiver
+	transfers *transfers
+	loopDone  chan struct{}
+
+	// snapBusy holds a token while a snapshot is written, or restored.
+	snapBusy chan struct{}
+
+	count  counters
+	stages stages
+
+	// Published by their owners for everybody.
+	leader      atomic.Uint32 // by the loop: node id, 0 not known
+	durable     atomic.Uint64 // by the syncer: the replica's own record number
+	installed   atomic.Uint64 // by the applier: slot of the last restored snapshot; stored before applied
+	applied     atomic.Uint64 // by the applier: slot
+	snapshotAt  atomic.Uint64 // slot of the newest snapshot on the disk
+	logBytes    atomic.Int64  // by the loop, each tick: bytes of log in memory
+	nudged      atomic.Bool   // a nudge is in the mailbox
+	wantApplied atomic.Bool   // the loop waits for the applier to catch up
+
+	clientBytes  atomic.Int64 // see clientBytesMax
+	syncBacklog  atomic.Int64 // see syncBacklogMax
+	applyBacklog atomic.Int64 // see applyBacklogMax
+
+	statusMu sync.Mutex
+	status   paxos.Status // as of the last tick or transition
+}
+
+func newGroup(n *Node, id wire.GroupID, sm StateMachine) *Group {
+	g := &Group{
+		id: id, node: n, log: n.log.With("group", uint32(id)), stages: newStages(),
+		mailbox:  batching.NewMailbox[event](peerItemsMax, peerBytesMax),
+		loopDone: make(chan struct{}), snapBusy: make(chan struct{}, 1),
+	}
+	g.transfers = &transfers{g: g, byPeer: make(map[wire.NodeID]*transfer)}
+	g.applier = newApplier(g, sm)
+	return g
+}
+
+// ID is the group's id.
+func (g *Group) ID() wire.GroupID { return g.id }
+
+// nudge makes the loop look at what was published. Any number of nudges before it does are one.
+func (g *Group) nudge() {
+	if !g.nudged.Swap(true) {
+		g.mailbox.PutUrgent(event{kind: eventNudge})
+	}
+}
+
+// overloaded says that the disk or the state machine is so far behind that peers' frames are dropped.
+func (g *Group) overloaded() bool {
+	return g.syncBacklog.Load() > syncBacklogMax || g.applyBacklog.Load() > applyBacklogMax
+}
+
+// publish makes a copy of the core's state visible.
+func (g *Group) publish(st paxos.Status) {
+	g.logBytes.Store(st.LogBytes)
+	g.leader.Store(uint32(st.Leader))
+	g.statusMu.Lock()
+	g.status = st
+	g.statusMu.Unlock()
+}
+
+// propose queues a block, which is a view into frame. The status is StatusOK if it was taken, with the reference;
+// otherwise neither done nor the reference was touched.
+func (g *Group) propose(frame *wire.Buffer, blk wire.Block, done Completion) wire.Status {
+	cost := clientCost(frame)
+	if g.clientBytes.Add(cost) > clientBytesMax {
+		g.clientBytes.Sub(cost)
+		g.count.busy.Inc()
+		return wire.StatusBusy
+	}
+	e := event{kind: eventPropose, frame: frame, block: blk, done: done, at: nanotime()}
+	if !g.mailbox.PutUrgent(e) {
+		g.clientBytes.Sub(cost)
+		return wire.StatusClosed
+	}
+	return wire.StatusOK
+}
+
+// ask queues a query; false: it was failed instead.
+func (g *Group) ask(q *query, mode wire.QueryMode) {
+	if g.clientBytes.Add(q.cost()) > clientBytesMax {
+		g.count.busy.Inc()
+		q.fail(g, wire.StatusBusy)
+		return
+	}
+	if mode == wire.QueryStale {
+		g.applier.put(applyItem{kind: applyQuery, query: q})
+		return
+	}
+	if !g.mailbox.PutUrgent(event{kind: eventQuery, query: q}) {
+		q.fail(g, wire.StatusClosed)
+	}
+}
+
+// ProposeBlock proposes a block of commands (see wire.Block) whose encoding is the whole of block. It returns at once;
+// done is called exactly once, later, unless an error is returned, and then never. One reference to block is taken
+// whatever happens.
+//
+// Errors: ErrInvalid, ErrBusy, ErrClosed. All mean certainly not done.
+func (g *Group) ProposeBlock(block *wire.Buffer, done Completion) error {
+	blk, n, err := wire.ParseBlock(block.Bytes())
+	if err == nil && n != block.Len() {
+		err = fmt.Errorf("%d bytes after the block", block.Len()-n)
+	}
+	if err != nil {
+		block.Release()
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if s := g.propose(block, blk, done); s != wire.StatusOK {
+		block.Release()
+		return statusError(s, 0, "")
+	}
+	return nil
+}
+
+// proposal is a blocking Propose under way.
+type proposal struct {
+	done   chan struct{}
+	result []byte
+	err    error
+}
+
+// Complete implements Completion.
+func (p *proposal) Complete(r *Result) {
+	if p.err = r.Err(); p.err == nil {
+		it := r.Iter()
+		cmd, _ := it.Next()
+		p.result = append([]byte(nil), cmd...)
+	}
+	close(p.done)
+}
+
+// Propose proposes one command outside of any session and returns the state machine's result. It is executed at most
+// once; after ErrUnknown, also when ctx ended, it may have been. Commands that must be executed exactly once belong in
+// a session (engine/client).
+//
+// Errors: ErrTooLarge, ErrBusy, ErrClosed, *NotLeaderError: certainly not done; ErrUnknown, wrapping ctx's error if
+// that was the cause.
+func (g *Group) Propose(ctx context.Context, cmd []byte) ([]byte, error) {
+	if len(cmd) > wire.CommandBytesMax {
+		return nil, fmt.Errorf("%w: command of %d bytes, limit %d", ErrTooLarge, len(cmd), wire.CommandBytesMax)
+	}
+	var prefix [binary.MaxVarintLen32]byte
+	length := binary.PutUvarint(prefix[:], uint64(len(cmd))) + len(cmd)
+	b := wire.Get(wire.BlockHeaderSize + length)
+	b.SetBytes(wire.AppendCommand(wire.AppendBlockHeader(b.Bytes(), 0, 0, 0, 1, length), cmd))
+	p := &proposal{done: make(chan struct{})}
+	if err := g.ProposeBlock(b, p); err != nil {
+		return nil, err
+	}
+	select {
+	case <-p.done:
+		return p.result, p.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", ErrUnknown, ctx.Err())
+	}
+}
+
+// question is a blocking Query under way.
+type question struct {
+	done chan struct{}
+	body []byte
+	err  error
+}
+
+func (q *question) answered(a *wire.Answer, addr string) {
+	switch {
+	case a.Status == wire.StatusOK:
+		q.body = append([]byte(nil), a.Body...)
+	case len(a.Body) > 0:
+		q.err = fmt.Errorf("engine: query: %s", a.Body)
+	default:
+		q.err = statusError(a.Status, a.Leader, addr)
+	}
+	close(q.done)
+}
+
+// Query asks the state machine, linearizably: the answer reflects every command whose reply anybody had before the
+// call, which a quorum confirms (read index). Only the leader answers; no log entry is written.
+//
+// Errors: ErrTooLarge, ErrBusy, ErrClosed, *NotLeaderError, ctx's, the state machine's. None has any effect.
+func (g *Group) Query(ctx context.Context, req []byte) ([]byte, error) {
+	return g.query(ctx, req, wire.QueryLinearizable)
+}
+
+// QueryStale asks the state machine of this replica as it is, which may be arbitrarily old. Errors as for Query, without
+// *NotLeaderError.
+func (g *Group) QueryStale(ctx context.Context, req []byte) ([]byte, error) {
+	return g.query(ctx, req, wire.QueryStale)
+}
+
+func (g *Group) query(ctx context.Context, req []byte, mode wire.QueryMode) ([]byte, error) {
+	if len(req) > wire.QueryBytesMax {
+		return nil, fmt.Errorf("%w: query of %d bytes, limit %d", ErrTooLarge, len(req), wire.QueryBytesMax)
+	}
+	w := &question{done: make(chan struct{})}
+	// A copy: the caller may go away before the state machine has read it.
+	g.ask(&query{req: append([]byte(nil), req...), to: w}, mode)
+	select {
+	case <-w.done:
+		return w.body, w.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Status is a replica's state at a moment. Core and state machine are read one after the other; Applied, Commands,
+// Sessions and StateHash belong together. Its JSON is the answer to the clients' "status" operation; fields are only
+// ever added.
+type Status struct {
+	Node      wire.NodeID  `json:"node"`
+	Group     wire.GroupID `json:"group"`
+	Role      string       `json:"role"`   // follower, probing, preparing, leader
+	Leader    wire.NodeID  `json:"leader"` // 0: not known
+	Ballot    wire.Ballot  `json:"ballot"`
+	Promised  wire.Ballot  `json:"promised"`
+	Chosen    wire.Slot    `json:"chosen"` // chosen prefix
+	Applied   wire.Slot    `json:"applied"`
+	Trimmed   wire.Slot    `json:"trimmed"` // slots up to here are only in a snapshot
+	LastSlot  wire.Slot    `json:"last_slot"`
+	Snapshot  wire.Slot    `json:"snapshot"`   // newest on the disk
+	StateHash string       `json:"state_hash"` // hexadecimal; empty if the state machine has none
+	Commands  uint64       `json:"commands"`   // executed since the group's first slot, on any replica
+	Sessions  int          `json:"sessions"`
+	InFlight  int          `json:"in_flight"` // slots proposed here and not learned
+	LogBytes  int64        `json:"log_bytes"` // of log in memory
+	Ignored   uint64       `json:"ignored"`   // messages that made no sense
+	Stale     uint64       `json:"stale"`     // messages refused because of a higher promise
+	Resent    uint64       `json:"resent"`    // Accept frames sent again
+}
+
+// Status returns the group's state. It waits for the applier, so not longer than one slot takes.
+func (g *Group) Status() Status {
+	ch := make(chan Status, 1)
+	g.readStatus(func(s Status) { ch <- s })
+	return <-ch
+}
+
+// readStatus calls fn with the state, once, on a goroutine that others wait for.
+func (g *Group) readStatus(fn func(Status)) {
+	g.applier.put(applyItem{kind: applyStatus, status: func(a *applyState) {
+		g.statusMu.Lock()
+		c := g.status
+		g.statusMu.Unlock()
+		s := Status{
+			Node: g.node.c.Node, Group: g.id, Role: c.Role.String(), Leader: wire.NodeID(g.leader.Load()), Ballot: c.Ballot,
+			Promised: c.Promised, Chosen: c.Chosen, Applied: wire.Slot(g.applied.Load()), Trimmed: c.Trimmed,
+			LastSlot: c.Last, Snapshot: wire.Slot(g.snapshotAt.Load()), InFlight: c.InFlight, LogBytes: c.LogBytes,
+			Ignored: c.Ignored, Stale: c.Stale, Resent: c.Resent,
+		}
+		if a != nil { // nil: the node is closed
+			s.Applied, s.Commands, s.Sessions = a.applied, a.commands, a.sessions
+			s.Chosen = max(s.Chosen, s.Applied)
+			if a.hashed {
+				s.StateHash = hashString(a.hash)
+			}
+		}
+		fn(s)
+	}})
+}
+
+func hashString(h uint64) string {
+	return hex.EncodeToString(binary.BigEndian.AppendUint64(nil, h))
+}
+
+// Metrics returns what the group measured so far.
+func (g *Group) Metrics() Metrics { return g.metrics(false) }
+
+// ResetMetrics is Metrics, and begins a new interval for the histograms.
+func (g *Group) ResetMetrics() Metrics { return g.metrics(true) }
+
+func (g *Group) metrics(reset bool) Metrics {
+	c := &g.count
+	m := Metrics{
+		Node: g.node.c.Node, Group: g.id,
+		Queue: g.stages.queue.read(reset), Batch: g.stages.batch.read(reset), WAL: g.stages.wal.read(reset),
+		Quorum: g.stages.quorum.read(reset), Apply: g.stages.apply.read(reset),
+		Slots: c.slots.Load(), Noops: c.noops.Load(), Blocks: c.blocks.Load(), Commands: c.commands.Load(),
+		Repeats: c.repeats.Load(), Refused: c.refused.Load(), Malformed: c.malformed.Load(), Queries: c.queries.Load(),
+		Busy: c.busy.Load() + c.busyLoop.Load(), PeerFrames: c.peerFrames.Load(), PeerDropped: c.peerDropped.Load(),
+		PeerInvalid: c.peerInvalid.Load(), Elections: c.elections.Load(), LossesOfLead: c.losses.Load(),
+		Snapshots: c.snapshots.Load(), SnapInstalls: c.snapInstalls.Load(), SnapSent: c.snapSent.Load(),
+	}
+	g.node.readMetrics(&m, reset)
+	m.readProcess()
+	return m
+}

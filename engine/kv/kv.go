@@ -1,0 +1,209 @@
+package kv
+
+import (
+	"bytes"
+	"math"
+
+	"github.com/paxbench/paxbench/engine"
+	"github.com/paxbench/paxbench/wire"
+)
+
+// KV is the key-value state machine. It implements engine.StateMachine and engine.Hasher and, like every state
+// machine, is used by one goroutine; a Snapshot of it by one other.
+type KV struct {
+	// index finds the row of a key. Rows are never removed, so a view needs no index of its own: it knows how many
+	// rows there were.
+	index map[string]uint32
+	rows  *table[row] // a pointer: views of a replaced state still count in theirs
+
+	slot     wire.Slot // of the last run applied
+	commands uint64    // applied since slot 1, malformed ones included
+	hash     chain
+
+	result []byte // of the command being applied
+	left   int    // bytes that the results of the block being applied may still take
+}
+
+// row is a key. Invariant: present or value is nil; version counts the writes, so it is at least 1.
+type row struct {
+	key     string
+	value   []byte
+	version uint64
+	slot    wire.Slot // of the last write
+	epoch   uint64    // of the table when value's memory was made
+	present bool
+}
+
+var (
+	_ engine.StateMachine = (*KV)(nil)
+	_ engine.Hasher       = (*KV)(nil)
+)
+
+// New returns an empty store.
+func New() *KV { return &KV{index: make(map[string]uint32), rows: &table[row]{}} }
+
+// StateHash is the chained hash over every slot applied.
+func (m *KV) StateHash() uint64 { return uint64(m.hash) }
+
+// Apply implements engine.StateMachine.
+func (m *KV) Apply(s wire.Slot, b wire.Batch, out *engine.Replies) {
+	runLeft := runResultsMax
+	for blocks := b.Blocks(); ; {
+		blk, ok := blocks.Next()
+		if !ok {
+			break
+		}
+		m.left = min(blockResultsMax, runLeft)
+		runLeft -= m.left
+		for cmds := blk.Commands(); ; {
+			cmd, ok := cmds.Next()
+			if !ok {
+				break
+			}
+			m.result = m.apply(m.result[:0], s, cmd)
+			out.Append(m.result)
+		}
+		runLeft += m.left
+	}
+	m.slot = s
+	m.commands += uint64(b.Commands())
+	m.hash.addRun(s, b, out)
+}
+
+// Bounds on the values returned to one block and to one run, in bytes. Without them many short gets of one long value
+// would make a replica build a reply of gigabytes; beyond them a value is left out (StatusTooLarge). A block's reply,
+// heads included, is one that the engine keeps for retries. Part of the replicated state's meaning.
+const (
+	blockResultsMax = wire.SessionReplyBytesMax - wire.BlockCommandsMax*16
+	runResultsMax   = 4 * wire.SessionReplyBytesMax
+)
+
+// apply executes one command and appends its result.
+func (m *KV) apply(dst []byte, s wire.Slot, cmd []byte) []byte {
+	c, ok := DecodeCommand(cmd)
+	if !ok {
+		return appendResult(dst, StatusMalformed, 0)
+	}
+	i, ok := m.index[string(c.Key)] // the compiler looks up without allocating
+	switch c.Op {
+	case OpPut:
+		if !ok {
+			return m.create(dst, s, c.Key, c.Value)
+		}
+		return m.write(dst, s, i, c.Value)
+	case OpGet:
+		return m.get(dst, i, ok)
+	case OpDelete:
+		return m.remove(dst, s, i, ok)
+	case OpCAS:
+		return m.cas(dst, s, c, i, ok)
+	default:
+		return m.incr(dst, s, c, i, ok)
+	}
+}
+
+// create makes the row of a key that never existed.
+func (m *KV) create(dst []byte, s wire.Slot, key, value []byte) []byte {
+	if uint64(m.rows.rows) >= math.MaxUint32 {
+		return appendResult(dst, StatusTooLarge, 0)
+	}
+	i, r := m.rows.grow()
+	r.key = string(key)
+	m.index[r.key] = uint32(i)
+	return m.set(dst, s, r, value)
+}
+
+// write replaces the value of row i.
+func (m *KV) write(dst []byte, s wire.Slot, i uint32, value []byte) []byte {
+	return m.set(dst, s, m.rows.edit(int(i)), value)
+}
+
+// set writes into a row that is owned. The value's memory is used again unless a view may see it, or it is too small,
+// or much too large.
+func (m *KV) set(dst []byte, s wire.Slot, r *row, value []byte) []byte {
+	if r.value == nil || cap(r.value) < len(value) || cap(r.value) > 4*len(value)+64 || m.rows.shared(r.epoch) {
+		r.value, r.epoch = make([]byte, 0, roundUp(len(value))), m.rows.epoch
+	}
+	r.value = append(r.value[:0], value...)
+	r.version++
+	r.slot, r.present = s, true
+	return appendResult(dst, StatusOK, r.version)
+}
+
+// roundUp makes values of similar size share a capacity, so that overwriting one by another allocates nothing.
+func roundUp(n int) int {
+	if n <= 16 {
+		return 16
+	}
+	return (n + n/8 + 15) &^ 15
+}
+
+func (m *KV) get(dst []byte, i uint32, ok bool) []byte {
+	if !ok {
+		return appendResult(dst, StatusNotFound, 0)
+	}
+	r := m.rows.at(int(i))
+	if !r.present {
+		return appendResult(dst, StatusNotFound, r.version)
+	}
+	return m.returning(dst, StatusOK, r)
+}
+
+// returning appends a result that carries the row's value, as long as the block's reply has room.
+func (m *KV) returning(dst []byte, status Status, r *row) []byte {
+	if len(r.value) > m.left {
+		return appendResult(dst, StatusTooLarge, r.version)
+	}
+	m.left -= len(r.value)
+	return append(appendResult(dst, status, r.version), r.value...)
+}
+
+func (m *KV) remove(dst []byte, s wire.Slot, i uint32, ok bool) []byte {
+	if !ok {
+		return appendResult(dst, StatusNotFound, 0)
+	}
+	if r := m.rows.at(int(i)); !r.present {
+		return appendResult(dst, StatusNotFound, r.version)
+	}
+	r := m.rows.edit(int(i))
+	r.value, r.present = nil, false
+	r.version++
+	r.slot = s
+	return appendResult(dst, StatusOK, r.version)
+}
+
+func (m *KV) cas(dst []byte, s wire.Slot, c Command, i uint32, ok bool) []byte {
+	if !ok {
+		if c.Expect {
+			return appendResult(dst, StatusMismatch, 0)
+		}
+		return m.create(dst, s, c.Key, c.Value)
+	}
+	r := m.rows.at(int(i))
+	if r.present == c.Expect && (!c.Expect || bytes.Equal(r.value, c.Old)) {
+		return m.write(dst, s, i, c.Value)
+	}
+	return m.returning(dst, StatusMismatch, r)
+}
+
+func (m *KV) incr(dst []byte, s wire.Slot, c Command, i uint32, ok bool) []byte {
+	var v [8]byte
+	if ok {
+		r := m.rows.at(int(i))
+		if r.present && len(r.value) != 8 {
+			return appendResult(dst, StatusBadValue, r.version)
+		}
+		copy(v[:], r.value)
+	}
+	le.PutUint64(v[:], le.Uint64(v[:])+uint64(c.Delta))
+	n := len(dst)
+	if ok {
+		dst = m.write(dst, s, i, v[:])
+	} else {
+		dst = m.create(dst, s, c.Key, v[:])
+	}
+	if Status(dst[n]) != StatusOK {
+		return dst
+	}
+	return append(dst, v[:]...)
+}

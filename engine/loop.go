@@ -1,0 +1,376 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/paxbench/paxbench/batching"
+	"github.com/paxbench/paxbench/engine/paxos"
+	"github.com/paxbench/paxbench/wire"
+)
+
+// eventKind says what an event in a loop's mailbox is.
+type eventKind uint8
+
+const (
+	eventNudge   eventKind = iota // look at the group's atomics: durable, applied, installed
+	eventFrame                    // a peer's frame; one reference
+	eventPropose                  // a client's block in frame; one reference
+	eventQuery                    // a linearizable query
+	eventTrim                     // a snapshot is durable: forget slots up to slot
+)
+
+// event is one entry of a loop's mailbox.
+type event struct {
+	kind  eventKind
+	frame *wire.Buffer
+	block wire.Block // a view into frame
+	done  Completion
+	query *query
+	slot  wire.Slot
+	at    int64 // nanotime of arrival
+}
+
+// flight is a batch under way from Take to the last reply. The loop owns it until the slot is chosen, then the applier.
+type flight struct {
+	slot     wire.Slot
+	ballot   wire.Ballot
+	waiters  []Completion // one for each block, in block order
+	proposed int64        // nanotime
+	learned  int64
+}
+
+// loop is the goroutine that owns a group's replica and batcher. It never waits for anything but its mailbox: what
+// takes time goes to the syncer, the applier or the transport. One turn takes everything that has arrived, steps the
+// core with it, and hands out what came of it; so the busier the group, the more one turn, one write and one
+// fdatasync carry.
+type loop struct {
+	g       *Group
+	core    *paxos.Replica
+	batcher *batching.Batcher[Completion]
+	events  []event
+	msg     wire.Message
+	now     int64 // nanotime at the start of the turn
+
+	// Invariant: flights holds the batches proposed at leadership ballot and not yet learned, in slot order.
+	flights flightQueue
+	leading bool
+	ballot  wire.Ballot // of the leadership, when leading
+
+	// held is a batch that the core had no room for. It is offered again first.
+	held       *wire.Buffer
+	heldFlight *flight
+
+	asked []*query              // queries of this turn
+	reads map[uint64]*readBatch // under way, by token; bounded by clientBytesMax
+	token uint64
+
+	durable   wire.LSN  // last told to the core
+	applied   wire.Slot // last told to the core
+	installed wire.Slot // last told to the core
+	trimmed   wire.Slot // of the WAL, as last asked for
+}
+
+func newLoop(g *Group, core *paxos.Replica) *loop {
+	return &loop{
+		g: g, core: core, batcher: batching.New[Completion](g.node.c.batching()),
+		flights: newFlightQueue(g.node.c.Window), reads: make(map[uint64]*readBatch),
+	}
+}
+
+// run is the goroutine.
+func (l *loop) run() {
+	ticker := time.NewTicker(l.g.node.c.Tick)
+	defer ticker.Stop()
+	delay := time.NewTimer(time.Hour)
+	delay.Stop()
+	defer delay.Stop()
+	l.turn(false) // hands out what was recovered
+	for {
+		tick := false
+		select {
+		case <-l.g.node.stopping:
+			l.shutdown()
+			return
+		case <-l.g.mailbox.Wait():
+		case <-ticker.C:
+			// The channel holds one tick at most: after a pause of any length (SIGSTOP, a slow turn) there is one
+			// tick, not a burst that would run into an election before the mailbox was read.
+			tick = true
+		case <-delay.C:
+		}
+		l.turn(tick)
+		if at, ok := l.batcher.Deadline(); ok && l.leading && l.held == nil && l.flights.len() < l.g.node.c.Window {
+			delay.Reset(time.Duration(max(at-nanotime(), 0)))
+		}
+	}
+}
+
+// turn takes everything that has arrived and hands out what came of it.
+func (l *loop) turn(tick bool) {
+	l.events = l.g.mailbox.Swap(l.events)
+	l.now = nanotime()
+	for i := range l.events {
+		l.handle(&l.events[i])
+	}
+	l.notices()
+	if tick {
+		l.core.Tick()
+	}
+	l.pump()
+	l.askReads()
+	l.dispatch(l.core.Output())
+	if tick {
+		l.g.publish(l.core.Status())
+	}
+}
+
+// handle takes one event.
+func (l *loop) handle(e *event) {
+	switch e.kind {
+	case eventNudge:
+		l.g.nudged.Store(false) // before notices reads the atomics: a later change nudges again
+	case eventFrame:
+		l.step(e.frame)
+	case eventPropose:
+		l.g.clientBytes.Sub(clientCost(e.frame))
+		l.add(e)
+	case eventQuery:
+		if !l.leading {
+			e.query.fail(l.g, wire.StatusNotLeader)
+			return
+		}
+		l.asked = append(l.asked, e.query)
+	case eventTrim:
+		l.trim(e.slot)
+	default:
+		panic(fmt.Sprintf("BUG: engine: event of kind %d", e.kind))
+	}
+}
+
+// step gives a peer's frame to the core.
+func (l *loop) step(f *wire.Buffer) {
+	defer f.Release()
+	if err := wire.DecodeMessage(f, &l.msg); err != nil {
+		l.g.count.peerInvalid.Inc()
+		return
+	}
+	if (l.msg.Kind == wire.KindAccept || l.msg.Kind == wire.KindLearn) && l.g.overloaded() {
+		l.g.count.peerDropped.Inc()
+		return
+	}
+	l.g.count.peerFrames.Inc()
+	l.core.Step(&l.msg)
+	l.msg = wire.Message{}
+}
+
+// add queues a client's block.
+func (l *loop) add(e *event) {
+	status := wire.StatusNotLeader
+	if l.leading {
+		if l.batcher.Add(e.at, batching.Item[Completion]{Frame: e.frame, Block: e.block, Waiter: e.done}) {
+			return
+		}
+		l.g.count.busyLoop.Inc()
+		status = wire.StatusBusy
+	}
+	e.frame.Release()
+	l.g.refuse(e.done, status)
+}
+
+// notices tells the core what the syncer and the applier have published. The order of the loads matters: the applier
+// publishes installed before the applied slot that rests on it, and the core must hear of them in that order.
+func (l *loop) notices() {
+	if lsn := wire.LSN(l.g.durable.Load()); lsn > l.durable {
+		l.durable = lsn
+		l.core.Durable(lsn)
+	}
+	applied := wire.Slot(l.g.applied.Load())
+	if s := wire.Slot(l.g.installed.Load()); s > l.installed {
+		l.installed = s
+		l.core.Installed(s)
+		l.trimLog(s)
+	}
+	if applied > l.applied {
+		l.applied = applied
+		l.core.Applied(applied)
+	}
+}
+
+// pump cuts batches while the window has room.
+func (l *loop) pump() {
+	if !l.leading {
+		return
+	}
+	if l.held != nil {
+		f, accept := l.heldFlight, l.held
+		l.held, l.heldFlight = nil, nil
+		if !l.propose(accept, f) {
+			return
+		}
+	}
+	for l.batcher.Ready(l.now, l.flights.len(), l.g.node.c.Window) {
+		start := nanotime()
+		f := getFlight()
+		var accept *wire.Buffer
+		var oldest int64
+		accept, f.waiters, oldest = l.batcher.Take(f.waiters)
+		f.proposed = nanotime()
+		l.g.stages.queue.record(start - oldest)
+		l.g.stages.batch.record(f.proposed - start)
+		if !l.propose(accept, f) {
+			return
+		}
+	}
+}
+
+// propose offers a batch to the core; false: no more now.
+func (l *loop) propose(accept *wire.Buffer, f *flight) bool {
+	slot, outcome := l.core.Propose(accept)
+	switch outcome {
+	case paxos.Taken:
+		f.slot, f.ballot = slot, l.ballot
+		l.flights.push(f)
+		return true
+	case paxos.Busy:
+		l.held, l.heldFlight = accept, f
+		l.g.wantApplied.Store(true) // if applying is what lags: hear of it before the next tick
+		return false
+	case paxos.NotLeader:
+		// Leadership went during this turn; its event comes with the output and drains the batcher. This batch was
+		// never proposed: certainly not done.
+		accept.Release()
+		l.g.failFlight(f, wire.StatusNotLeader)
+		return false
+	}
+	panic("BUG: engine: outcome of Propose: " + outcome.String())
+}
+
+// askReads asks the core for one read index for all queries of this turn.
+func (l *loop) askReads() {
+	if len(l.asked) == 0 {
+		return
+	}
+	l.token++
+	outcome := l.core.Read(l.token)
+	if outcome == paxos.Taken {
+		b := getReadBatch()
+		b.queries = append(b.queries, l.asked...)
+		l.reads[l.token] = b
+	} else {
+		status := wire.StatusNotLeader
+		if outcome == paxos.Busy {
+			status = wire.StatusBusy
+		}
+		for _, q := range l.asked {
+			q.fail(l.g, status)
+		}
+	}
+	clear(l.asked)
+	l.asked = l.asked[:0]
+}
+
+// trim forgets slots that a durable snapshot of this replica holds.
+func (l *loop) trim(s wire.Slot) {
+	l.notices() // the snapshot is of an applied slot: the core must know that it is
+	l.core.Trim(s)
+	l.trimLog(s)
+}
+
+// trimLog has the syncer trim the WAL. Work before it in the queue is done before it.
+func (l *loop) trimLog(s wire.Slot) {
+	if s <= l.trimmed {
+		return
+	}
+	l.trimmed = s
+	w := getWork(l.g)
+	w.trim = s
+	l.g.node.syncer.put(w)
+}
+
+// lost fails everybody who waits for this leadership. Blocks that were proposed may yet be chosen: unknown. Blocks that
+// still wait were not proposed and never will be: certainly not done.
+func (l *loop) lost(proposed, waiting wire.Status) {
+	l.leading = false
+	for l.flights.len() > 0 {
+		l.g.failFlight(l.flights.pop(), proposed)
+	}
+	if l.held != nil {
+		l.held.Release()
+		l.g.failFlight(l.heldFlight, waiting)
+		l.held, l.heldFlight = nil, nil
+	}
+	l.batcher.Drain(func(c Completion) { l.g.refuse(c, waiting) })
+}
+
+// shutdown ends the loop: every waiter is told, every reference released.
+func (l *loop) shutdown() {
+	for _, e := range l.g.mailbox.Close() {
+		switch e.kind {
+		case eventFrame:
+			e.frame.Release()
+		case eventPropose:
+			e.frame.Release()
+			l.g.refuse(e.done, wire.StatusClosed)
+		case eventQuery:
+			e.query.fail(l.g, wire.StatusClosed)
+		}
+	}
+	l.lost(wire.StatusUnknown, wire.StatusClosed)
+	for _, q := range l.asked {
+		q.fail(l.g, wire.StatusClosed)
+	}
+	for _, b := range l.reads {
+		b.fail(l.g, wire.StatusClosed)
+	}
+	discard(l.core.Output())
+	l.core.Close()
+	l.g.applier.close()
+}
+
+// discard releases an output that nobody will act upon.
+func discard(out *paxos.Output) {
+	for _, r := range out.Records {
+		r.Frame.Release()
+	}
+	for _, m := range out.Messages {
+		m.Frame.Release()
+	}
+	for _, c := range out.Chosen {
+		c.Frame.Release()
+	}
+}
+
+// flightQueue is a ring of flights in slot order.
+type flightQueue struct {
+	ring       []*flight // length a power of two
+	head, tail int       // Invariant: 0 <= tail-head <= len(ring)
+}
+
+func newFlightQueue(window int) flightQueue {
+	n := 1
+	for n < window {
+		n *= 2
+	}
+	return flightQueue{ring: make([]*flight, n)}
+}
+
+func (q *flightQueue) len() int { return q.tail - q.head }
+
+func (q *flightQueue) push(f *flight) {
+	if q.len() == len(q.ring) {
+		panic(fmt.Sprintf("BUG: engine: %d flights exceed the window", q.len()))
+	}
+	q.ring[q.tail&(len(q.ring)-1)] = f
+	q.tail++
+}
+
+func (q *flightQueue) first() *flight { return q.ring[q.head&(len(q.ring)-1)] }
+
+func (q *flightQueue) pop() *flight {
+	i := q.head & (len(q.ring) - 1)
+	f := q.ring[i]
+	q.ring[i] = nil
+	q.head++
+	return f
+}

@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"runtime"
+	"runtime/metrics"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"go.uber.org/atomic"
+	"golang.org/x/sys/unix"
+
+	"github.com/paxbench/paxbench/wire"
+)
+
+// Metrics is what a group measured. Counters run from the node's start. Histograms run from the last reset. What
+// belongs to the node (from Fsyncs down) is the same for all its groups. Its JSON is the answer to the clients'
+// "metrics" operation; fields are only ever added.
+type Metrics struct {
+	Node  wire.NodeID  `json:"node"`
+	Group wire.GroupID `json:"group"`
+
+	// Where the time of a slot or block goes, in nanoseconds. Queue, Batch, Quorum and Apply are recorded by the
+	// leader only, WAL by every replica.
+	Queue  Latency `json:"queue"`  // per batch: its first block's arrival until the batch was cut
+	Batch  Latency `json:"batch"`  // per batch: building the frame
+	WAL    Latency `json:"wal"`    // per hand-over of records: until durable
+	Quorum Latency `json:"quorum"` // per slot: proposed until learned, and all slots before it
+	Apply  Latency `json:"apply"`  // per slot: learned until all its blocks are answered
+
+	Slots         uint64 `json:"slots"`          // applied, no-ops included
+	Noops         uint64 `json:"noops"`          // applied slots that carry nothing
+	Blocks        uint64 `json:"blocks"`         // in applied slots, duplicates included
+	Commands      uint64 `json:"commands"`       // executed
+	Repeats       uint64 `json:"repeats"`        // blocks answered from a session instead of executed
+	Refused       uint64 `json:"refused"`        // blocks that are chosen but not executed: session gone, invalid
+	Malformed     uint64 `json:"malformed"`      // slots whose value does not decode
+	Queries       uint64 `json:"queries"`        // answered
+	Busy          uint64 `json:"busy"`           // proposals and queries turned away
+	PeerFrames    uint64 `json:"peer_frames"`    // from peers, taken
+	PeerDropped   uint64 `json:"peer_dropped"`   // from peers, dropped because a queue was full
+	PeerInvalid   uint64 `json:"peer_invalid"`   // from peers, malformed or foreign
+	ClientInvalid uint64 `json:"client_invalid"` // from clients, malformed; the connection was closed
+	Elections     uint64 `json:"elections"`      // leaderships won by this node
+	LossesOfLead  uint64 `json:"losses"`         // leaderships lost by this node
+	Snapshots     uint64 `json:"snapshots"`      // written
+	SnapInstalls  uint64 `json:"snap_installs"`  // received from a peer and installed
+	SnapSent      uint64 `json:"snap_sent"`      // sent to a peer completely
+
+	Fsyncs       uint64  `json:"fsyncs"`
+	Fsync        Latency `json:"fsync"` // the system call alone
+	WALBytes     uint64  `json:"wal_bytes"`
+	WALRecords   uint64  `json:"wal_records"`
+	NetBytesSent uint64  `json:"net_bytes_sent"` // to peers and clients
+	MessagesSent uint64  `json:"messages_sent"`  // frames to peers and clients
+	HeapBytes    uint64  `json:"heap_bytes"`     // live objects and garbage not yet collected
+	GCCount      uint64  `json:"gc_count"`
+	Mallocs      uint64  `json:"mallocs"`
+	CPUNanos     uint64  `json:"cpu_ns"`     // user and system time of the process
+	UptimeNanos  uint64  `json:"uptime_ns"`  // of the node
+	BuffersHeld  int64   `json:"buffers"`    // wire buffers not released
+	Goroutines   int     `json:"goroutines"` // of the process
+	StateHash    string  `json:"state_hash,omitempty"`
+}
+
+// Latency summarises a histogram. All in nanoseconds but Count. Values above a minute count as a minute.
+type Latency struct {
+	P50   int64 `json:"p50"`
+	P90   int64 `json:"p90"`
+	P99   int64 `json:"p99"`
+	P999  int64 `json:"p999"`
+	Max   int64 `json:"max"`
+	Mean  int64 `json:"mean"`
+	Count int64 `json:"count"`
+}
+
+// histogram is one HDR histogram. The writer is one goroutine, so its lock is contended only while somebody reads.
+type histogram struct {
+	mu sync.Mutex
+	h  *hdrhistogram.Histogram
+}
+
+// histogramMax is where values are clamped, in nanoseconds.
+const histogramMax = int64(time.Minute)
+
+func newHistogram() *histogram {
+	return &histogram{h: hdrhistogram.New(1, histogramMax, 3)}
+}
+
+// record adds one duration in nanoseconds.
+func (h *histogram) record(nanos int64) {
+	nanos = min(max(nanos, 0), histogramMax)
+	h.mu.Lock()
+	err := h.h.RecordValue(nanos)
+	h.mu.Unlock()
+	if err != nil {
+		panic("BUG: engine: histogram: " + err.Error())
+	}
+}
+
+// read summarises the histogram and, if told so, begins anew.
+func (h *histogram) read(reset bool) Latency {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l := Latency{
+		P50: h.h.ValueAtQuantile(50), P90: h.h.ValueAtQuantile(90), P99: h.h.ValueAtQuantile(99),
+		P999: h.h.ValueAtQuantile(99.9), Max: h.h.Max(), Mean: int64(h.h.Mean()), Count: h.h.TotalCount(),
+	}
+	if reset {
+		h.h.Reset()
+	}
+	return l
+}
+
+// counters are a group's. Each line is written by one goroutine; the padding keeps the lines of different writers in
+// different cache lines.
+type counters struct {
+	// The loop's.
+	peerFrames, peerInvalid, elections, losses, busyLoop atomic.Uint64
+	_                                                    [64]byte
+
+	// The applier's.
+	slots, noops, blocks, commands, repeats, refused, malformed, queries atomic.Uint64
+	_                                                                    [64]byte
+
+	// Of connections and rare goroutines.
+	peerDropped, busy, snapshots, snapInstalls, snapSent atomic.Uint64
+	_                                                    [64]byte
+}
+
+// stages are a group's histograms.
+type stages struct {
+	queue, batch, wal, quorum, apply *histogram
+}
+
+func newStages() stages {
+	return stages{newHistogram(), newHistogram(), newHistogram(), newHistogram(), newHistogram()}
+}
+
+// clockBase is the origin of nanotime.
+var clockBase = time.Now()
+
+// nanotime is the monotonic clock in nanoseconds. It runs for measurements and batch delays only; the protocol counts
+// ticks.
+func nanotime() int64 { return int64(time.Since(clockBase)) }
+
+// readProcess fills in what is known of the process.
+func (m *Metrics) readProcess() {
+	samples := []metrics.Sample{
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/gc/cycles/total:gc-cycles"},
+		{Name: "/gc/heap/allocs:objects"},
+	}
+	metrics.Read(samples)
+	m.HeapBytes, m.GCCount, m.Mallocs = samples[0].Value.Uint64(), samples[1].Value.Uint64(), samples[2].Value.Uint64()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err == nil {
+		m.CPUNanos = uint64(u.Utime.Nano() + u.Stime.Nano())
+	}
+	m.Goroutines = runtime.NumGoroutine()
+	m.BuffersHeld = wire.Outstanding()
+}

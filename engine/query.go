@@ -1,0 +1,70 @@
+package engine
+
+import (
+	"sync"
+
+	"github.com/paxbench/paxbench/wire"
+)
+
+// query is a read-only request under way. Exactly one of finish and fail is called.
+type query struct {
+	frame *wire.Buffer // what req is a view into, one reference; nil: req belongs to the query
+	req   []byte
+	to    answerer
+}
+
+// answerer receives the answer to a query, on a goroutine of the engine that others wait for. What a points to dies
+// when it returns. addr is the leader's address when the status is StatusNotLeader.
+type answerer interface {
+	answered(a *wire.Answer, addr string)
+}
+
+// cost is what the query counts against clientBytesMax, from its arrival to its answer.
+func (q *query) cost() int64 {
+	if q.frame != nil {
+		return clientCost(q.frame)
+	}
+	return int64(max(len(q.req), clientItemBytes))
+}
+
+// clientCost is what a client's frame counts against clientBytesMax.
+func clientCost(f *wire.Buffer) int64 { return int64(max(f.Cap(), clientItemBytes)) }
+
+func (q *query) finish(g *Group, a *wire.Answer) {
+	g.clientBytes.Sub(q.cost())
+	addr := ""
+	if a.Status == wire.StatusNotLeader {
+		a.Leader = wire.NodeID(g.leader.Load())
+		addr = g.node.c.Members[a.Leader]
+	}
+	f := q.frame
+	q.to.answered(a, addr) // may reuse q
+	f.Release()
+}
+
+func (q *query) fail(g *Group, s wire.Status) {
+	q.finish(g, &wire.Answer{Status: s})
+}
+
+// readBatch is the queries that share a read index.
+type readBatch struct {
+	queries []*query
+	slot    wire.Slot // answer when applied
+}
+
+var readBatchPool = sync.Pool{New: func() any { return new(readBatch) }}
+
+func getReadBatch() *readBatch { return readBatchPool.Get().(*readBatch) }
+
+func putReadBatch(b *readBatch) {
+	clear(b.queries)
+	*b = readBatch{queries: b.queries[:0]}
+	readBatchPool.Put(b)
+}
+
+func (b *readBatch) fail(g *Group, s wire.Status) {
+	for _, q := range b.queries {
+		q.fail(g, s)
+	}
+	putReadBatch(b)
+}

@@ -1,0 +1,147 @@
+package engine
+
+import (
+	"errors"
+	"io"
+
+	"github.com/paxbench/paxbench/engine/snapshot"
+	"github.com/paxbench/paxbench/wire"
+)
+
+// logMarks knows how many bytes of log lie behind each of the last slots, coarsely: the retained part of the log is
+// counted in bytes, but trimmed by slot. It also counts the bytes since the last snapshot. The applier owns it.
+type logMarks struct {
+	retain int64
+	step   int64 // bytes between marks
+	bytes  int64 // applied so far, from an arbitrary origin
+	since  int64 // bytes at the last snapshot
+	marks  []logMark
+}
+
+// logMark says that bytes of log ended with slot.
+type logMark struct {
+	slot  wire.Slot
+	bytes int64
+}
+
+func newLogMarks(retain int64) logMarks {
+	return logMarks{retain: retain, step: max(retain/32, 1)}
+}
+
+// restart forgets everything: the state came from a snapshot at slot s, and there is no log before it.
+func (m *logMarks) restart(s wire.Slot) {
+	m.bytes, m.since = 0, 0
+	m.marks = append(m.marks[:0], logMark{s, 0})
+}
+
+// add counts a slot and returns the bytes since the last snapshot.
+func (m *logMarks) add(s wire.Slot, size int64) int64 {
+	m.bytes += size
+	if n := len(m.marks); n == 0 || m.bytes-m.marks[n-1].bytes >= m.step {
+		m.marks = append(m.marks, logMark{s, m.bytes})
+	}
+	return m.bytes - m.since
+}
+
+// taken says that a snapshot is being taken now. It returns the slot up to which the log may be trimmed once the
+// snapshot is durable, so that retain bytes stay; 0: nothing may be.
+func (m *logMarks) taken() (trim wire.Slot) {
+	m.since = m.bytes
+	keep := 0
+	for i, k := range m.marks {
+		if m.bytes-k.bytes < m.retain {
+			break
+		}
+		keep, trim = i, k.slot
+	}
+	m.marks = append(m.marks[:0], m.marks[keep:]...)
+	return trim
+}
+
+// snapshot takes a view of the state and has it written by another goroutine. At most one is written at a time.
+func (a *applier) snapshot() {
+	select {
+	case a.g.snapBusy <- struct{}{}:
+	default:
+		return // still writing the last one; the next slot asks again
+	}
+	trim := a.logged.taken()
+	view, err := a.sm.Snapshot()
+	if err != nil {
+		<-a.g.snapBusy
+		a.g.log.Error("state machine gave no snapshot; the log grows until it does", "slot", uint64(a.applied), "err", err)
+		return
+	}
+	j := &snapshotJob{
+		g: a.g, view: view, sessions: a.sessions.view(), trim: trim,
+		meta: snapshot.Meta{Cluster: a.g.node.c.Cluster, Group: a.g.id, Slot: a.applied, Ballot: a.ballot},
+	}
+	a.g.node.background.Add(1)
+	go j.run()
+}
+
+// snapshotJob is a snapshot on its way to the disk.
+type snapshotJob struct {
+	g        *Group
+	meta     snapshot.Meta
+	view     Snapshot
+	sessions *sessionView
+	trim     wire.Slot
+}
+
+// errStopping ends the writing of a snapshot when the node closes.
+var errStopping = errors.New("engine: node is closing")
+
+// run writes the snapshot while Apply goes on, then lets the log be trimmed.
+func (j *snapshotJob) run() {
+	g := j.g
+	defer g.node.background.Done()
+	fs, dir := g.node.c.SnapshotFS, g.node.c.snapDir()
+	_, size, err := snapshot.Write(fs, dir, j.meta, func(w io.Writer) error {
+		w = stopWriter{w, g.node.stopping}
+		if err := j.sessions.writeTo(w); err != nil {
+			return err
+		}
+		_, err := j.view.WriteTo(w)
+		return err
+	})
+	j.view.Release()
+	j.sessions.release()
+	<-g.snapBusy
+	log := g.log.With("slot", uint64(j.meta.Slot))
+	if errors.Is(err, errStopping) {
+		return
+	}
+	if err != nil {
+		// The old snapshot and the log behind it are untouched; the next one is tried when the log has grown again.
+		log.Error("snapshot not written", "err", err)
+		return
+	}
+	g.count.snapshots.Inc()
+	log.Info("snapshot written", "bytes", size, "trim", uint64(j.trim))
+	g.snapshotAt.Store(uint64(j.meta.Slot))
+	trim := g.transfers.pin(j.trim, j.meta.Slot)
+	if trim == 0 {
+		return
+	}
+	// Snapshots at or above the trim mark can still be restarted from, should a newer one turn out to be damaged.
+	if err := snapshot.RemoveOlder(fs, dir, g.id, trim); err != nil {
+		log.Error("old snapshots not removed", "err", err)
+	}
+	g.mailbox.PutUrgent(event{kind: eventTrim, slot: trim})
+}
+
+// stopWriter fails as soon as the node is stopping, so that Close does not wait for a large snapshot.
+type stopWriter struct {
+	w    io.Writer
+	stop <-chan struct{}
+}
+
+func (s stopWriter) Write(p []byte) (int, error) {
+	select {
+	case <-s.stop:
+		return 0, errStopping
+	default:
+		return s.w.Write(p)
+	}
+}

@@ -1,0 +1,158 @@
+package engine
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/paxbench/paxbench/batching"
+	"github.com/paxbench/paxbench/engine/paxos"
+	"github.com/paxbench/paxbench/wire"
+)
+
+// work is what one turn of one loop wants from the disk: records, and the messages that may leave only when these and
+// all earlier ones are durable. The messages were built with the records, at the ballot of that moment, and are not
+// looked at again.
+type work struct {
+	g       *Group
+	records []wire.Record
+	gated   []paxos.Outgoing
+	last    wire.LSN  // the replica's number of the last record; 0: no records
+	trim    wire.Slot // forget the group's records up to here; 0: nothing
+	bytes   int64
+	handed  int64 // nanotime
+}
+
+var workPool = sync.Pool{New: func() any { return new(work) }}
+
+func getWork(g *Group) *work {
+	w := workPool.Get().(*work)
+	w.g = g
+	return w
+}
+
+func putWork(w *work) {
+	clear(w.records)
+	clear(w.gated)
+	*w = work{records: w.records[:0], gated: w.gated[:0]}
+	workPool.Put(w)
+}
+
+// storage is what the syncer needs of the WAL.
+type storage interface {
+	Append(recs []wire.Record) (wire.LSN, error)
+	Sync() (wire.LSN, error)
+	Trim(g wire.GroupID, below wire.Slot) error
+}
+
+// syncer is the goroutine that owns the WAL. While one fdatasync runs, the work of all loops of all groups piles up;
+// the next round takes all of it with one write and one fdatasync. That is the group commit. It knows nothing of Paxos:
+// what it may send when is said by the order of the work.
+//
+// The released messages go from here straight to the transport. Going back through the loop was the plain design; it
+// costs a wake-up between the disk and the network for each vote.
+type syncer struct {
+	node  *Node
+	log   storage
+	box   *batching.Mailbox[*work]
+	items []*work
+	recs  []wire.Record
+	done  chan struct{}
+}
+
+func newSyncer(n *Node, log storage) *syncer {
+	// The bounds do not matter: loops use PutUrgent, and bound themselves (syncBacklogMax).
+	return &syncer{node: n, log: log, box: batching.NewMailbox[*work](1, 1), done: make(chan struct{})}
+}
+
+// put queues work; it takes over all references in it.
+func (s *syncer) put(w *work) {
+	if !s.box.PutUrgent(w) {
+		s.drop(w)
+	}
+}
+
+// run is the goroutine. It ends when the mailbox is closed, after the last loop has ended.
+func (s *syncer) run() {
+	defer close(s.done)
+	failed := false
+	for range s.box.Wait() {
+		s.items = s.box.Swap(s.items)
+		if !failed {
+			if err := s.round(); err != nil {
+				// The pages of a failed fsync may be gone even if the next one succeeds: nothing is tried again.
+				failed = true
+				s.node.fail(err)
+			}
+		}
+		for i, w := range s.items {
+			if w != nil {
+				s.drop(w)
+				s.items[i] = nil
+			}
+		}
+		if s.box.Closed() {
+			return
+		}
+	}
+}
+
+// round makes everything in s.items durable with one write and one fdatasync, then releases what waited for it.
+// Items that are done with are nil afterwards.
+func (s *syncer) round() error {
+	s.recs = s.recs[:0]
+	for _, w := range s.items {
+		s.recs = append(s.recs, w.records...)
+	}
+	if len(s.recs) > 0 {
+		if _, err := s.log.Append(s.recs); err != nil {
+			return fmt.Errorf("engine: write to the log: %w", err)
+		}
+		clear(s.recs)
+		if _, err := s.log.Sync(); err != nil {
+			return fmt.Errorf("engine: sync the log: %w", err)
+		}
+	}
+	now := nanotime()
+	for i, w := range s.items {
+		for _, m := range w.gated {
+			s.node.net.Send(m.To, m.Frame)
+		}
+		clear(w.gated)
+		w.gated = w.gated[:0]
+		if w.last > 0 {
+			w.g.stages.wal.record(now - w.handed)
+			// One group's work is in order, so the last of this round overwrites the ones before.
+			w.g.durable.Store(uint64(w.last))
+			w.g.nudge()
+		}
+		if w.trim > 0 {
+			if err := s.log.Trim(w.g.id, w.trim+1); err != nil {
+				return fmt.Errorf("engine: trim the log: %w", err)
+			}
+		}
+		s.drop(w)
+		s.items[i] = nil
+	}
+	return nil
+}
+
+// drop releases work.
+func (s *syncer) drop(w *work) {
+	for _, r := range w.records {
+		r.Frame.Release()
+	}
+	for _, m := range w.gated {
+		m.Frame.Release()
+	}
+	w.g.syncBacklog.Sub(w.bytes)
+	putWork(w)
+}
+
+// close ends the syncer. Nothing may be put afterwards.
+func (s *syncer) close() {
+	left := s.box.Close()
+	for _, w := range left {
+		s.drop(w)
+	}
+	<-s.done
+}

@@ -1,0 +1,188 @@
+// Package wal is a node's log on disk. This is its design.
+//
+// # Goals
+//
+//  1. What Sync returned for under policy "always" is replayed after any crash, in order, or the log is refused with a
+//     message. It is never silently shortened by anything but a torn tail that nobody had been promised.
+//  2. One fdatasync for everything that all groups of the node wanted written in the meantime (group commit), and
+//     nothing else: no metadata in the sync, no copy of a record, no allocation.
+//  3. Disk use bounded by configuration, in steady state without making or removing files.
+//  4. A log that cannot be trusted says so, naming file, offset and the way out. A node that may have forgotten a vote or a
+//     promise must not vote, so guessing is worse than refusing.
+//
+// # Files
+//
+//	identity                     whose log this is; its presence makes the directory a log (see Identity)
+//	lock                         flock while a process has the log open, with its process id
+//	seg-0000000000000001.wal     segments; ids count from 1 without gaps
+//	spare-000000000000000a.wal   zero-filled or formerly used files of the configured size
+//	*.tmp                        being made; worth nothing after a crash
+//
+// Segment files have their final size, and every block of them written once, before they get their name, so that an
+// fdatasync has no metadata to write. Segments that nobody needs become spares and then segments again.
+//
+// # Bytes
+//
+// All integers are little endian. A segment is a header sector, groups, and the seal. Everything begins at a multiple
+// of 512 bytes, a sector:
+//
+//	+--------+--------------+-------+-------+--   --+-------+------+---------------------+
+//	| header | opening group| group | group |  ...  | group | seal | anything, at worst  |
+//	| 512    |              |       |       |       |       | 64   | of a former life    |
+//	+--------+--------------+-------+-------+--   --+-------+------+---------------------+
+//
+// Segment header (512 bytes; what is not drawn is zero):
+//
+//	0    magic "PXWAL\r\n\x1a"      40   file size, u64          80   members, u32 each, up to 64
+//	8    version, u32               48   first LSN, u64          508  CRC32C of bytes 0..507
+//	12   header size, u32           56   oldest segment, u64
+//	16   cluster, u64               64   salt, u64: random, new for each life of a file
+//	24   node, u32                  72   CRC of the previous segment's seal, u32; 0 in segment 1
+//	28   count of members, u32
+//	32   segment id, u64
+//
+// Group header (64 bytes), followed by the records back to back, followed by zeros (see padding):
+//
+//	0    magic "PXG1"               32   oldest segment still needed, u64
+//	4    flags, u16                 40   count of records, u32
+//	6    0                          44   length of the records in bytes, u32
+//	8    segment id, u64            48   CRC of the group header before this, u32 (the chain)
+//	16   LSN of the first record    52   CRC32C of the records, u32
+//	24   durable-through LSN        56   0
+//	                                60   CRC32C of bytes 0..59, u32
+//
+// Both CRCs of a group start from the CRC of (cluster, node, segment id, salt): a group of another cluster, node, segment, or
+// of the file's former life does not validate, wherever a disk may have put it. Header and records have CRCs of their
+// own so that an intact header counts as a witness even if its records are damaged. The chain ties each group to the
+// one before: its header's CRC covers the header before, which covers its records, and so on; a segment's first group is
+// tied to the segment header, and that to the seal of the segment before.
+//
+// A record is a frame of package wire, byte for byte as it crossed the network, with its own length and CRC. LSNs number
+// records from 1, those which the log adds included.
+//
+// The opening group holds the membership (RecMembers) and, for each group that has one, the highest ballot promised, by
+// a promise or by a vote (RecPromise), and the trim mark (RecTrim). With it a segment repeats all that older segments said
+// except for votes, so that an old segment can go when no group needs a vote in it.
+//
+// The seal is a group header with its own flag and no records. It says: everything before is durable, and the next
+// segment exists. Its bytes are a function of what precedes it.
+//
+// # Writing
+//
+// Append writes one group: the header, the records from the callers' own buffers, and padding, in one pwritev. Sync is one
+// fdatasync. Under policy "always" a second Append before Sync extends the group that is open: it writes the new records
+// behind the old and then the header once more. So there is never more than one group which is not durable, and
+//
+//	(*) under "always" every group's durable-through LSN is the LSN before its first.
+//
+// Under "interval" and "never" each Append is a group of its own, flagged as such, and durable-through is what the
+// background sync had reached.
+//
+// A new segment (rotate), with the old one called N:
+//
+//	1  fdatasync N                                      all of N is durable
+//	2  write header and opening group into a spare, fdatasync it
+//	3  rename the spare to seg-N+1, sync the directory  N+1 exists
+//	4  write the seal into N, fdatasync N               N+1 must exist
+//	5  append to N+1
+//
+// Trim writes the mark and, in the header of the group that carries it, the oldest segment still needed, syncs, and
+// only then renames or removes files. Thus every id from the oldest needed, as the last group has it, to the newest is there,
+// or something was lost.
+//
+// # Replay
+//
+// The newest segment says which ids are needed. These are read oldest first. In all but the newest, groups run up to
+// the seal, and the next segment's header carries the seal's CRC. In the newest they run up to the first place P where
+// there is no intact group. Then:
+//
+//	what is found                                                                  what is done
+//	zeros from P to the end of the page, no group header of this segment behind    clean: go on at P
+//	anything else at P; no witness                                                 torn: cut at P, wiped, go on at P
+//	a witness: an intact group header of this segment at any sector behind P       refused
+//	  whose durable-through LSN is at or above the LSN expected at P
+//	an intact group header at P whose LSN or chain does not fit                    refused
+//	P is the place of the opening group, which was durable before the file's name  refused
+//	the seal at P: the newest segment is not the newest                            refused
+//	a needed id is missing, a file is short, long, of another id, node or cluster  refused
+//	another version of a file with a good CRC                                      refused, naming both versions
+//
+// The search for witnesses looks at every sector and at nothing else: groups begin at sectors, and the damaged group's
+// length is not believed. That is what scanning on byte by byte comes to in this layout.
+//
+// By (*) under "always" any group behind P is a witness. Under the other policies groups that no sync covered reach
+// the disk in any order; an intact one behind a lost one proves nothing by its mere presence, and the lost one was
+// promised to nobody against a power loss, so what has no witness is cut. The durable-through LSN still makes a witness of
+// every group written after a sync, so damage further back is refused there too.
+//
+// # Why a cut stays cut
+//
+// After a cut at P, stale but intact groups of this very segment may lie behind P (policies other than "always"), or parts
+// of a torn one. Suppose a new group A is later written at P and an old group B begins exactly where A ends. B must not be
+// read as A's successor. Its LSN may fit. Its chain fits only if A's header equals the header of the group that stood there
+// when B was written, that is, if the same records were written again at the same durable-through LSN; this can happen. So
+// the chain alone is not enough, and the cut is made durable by wiping: before Replay returns, everything from P to the
+// segment's end is overwritten with zeros and synced. If a crash interrupts the wipe, the next replay finds P where it
+// was: the group at P is damaged or zeros, what is left behind P is a subset of what was there, and none of it is a witness,
+// because it was none before. After the wipe no intact group of this segment lies behind P, and only groups that follow
+// P can come into being, each written where the chain ends.
+//
+// Bytes of a former life of the file, of which a reused segment is full, and records that hold what looks like a group (a
+// client may store anything) never validate: they do not know the salt.
+//
+// # Crash states
+//
+// "Process" is a crash that leaves the kernel running: all that was written is there, not all of it durable. "Power" is
+// one that leaves of the un-synced changes any part, by sectors for contents.
+//
+//	crash                                      left behind                          replay
+//	in bootstrap, before the identity's name   files without identity               Open: not a log; Bootstrap starts over
+//	during a pwritev, or before its fdatasync  power: the group whole, in part or   taken if whole, else cut. Nobody was
+//	                                           not at all                           told of it, so both are right
+//	                                           process: likewise, or whole          likewise; what is taken is made durable
+//	during the second pwritev of an extension  the group with its old header        the first Appends' records; the rest
+//	                                                                                is cut
+//	rotation, in 1 or 2                        a half-made spare                    N is the newest
+//	rotation, between 3 and 4                  N+1 with its opening group, N        the seal is computed; N+1 carries its
+//	                                           without its seal                     CRC: written again, N+1 is the newest
+//	rotation, after 4                          N sealed, N+1                        N+1 is the newest
+//	in Trim, before its fdatasync              the mark or not                      all segments needed are there
+//	in Trim, after it                          segments below the oldest needed,    they become spares, unread
+//	                                           some of them renamed or removed
+//	making or removing spares                  *.tmp, spares                        removed; taken over
+//	in Replay                                  as before it, or parts of the wipe,  as before it
+//	                                           the seal, the rewrite
+//
+// Before Replay returns, the directory is synced, the groups in the newest segment that no later group vouches for are
+// written once more and the file is synced: a process that crashed may have left them in memory only, and if it ended
+// because a sync failed, the kernel may hold them as clean, so that a sync alone would write nothing. Whatever a power loss
+// takes after Replay, it takes nothing that Replay gave.
+//
+// # Errors
+//
+// The first failed write or sync ends the log: every later call returns it. Nothing is retried, because a failed fdatasync
+// may have dropped the data and the next one then succeeds. The only failure that is not final is a full disk while
+// making a spare ahead of need.
+//
+// # Assumptions
+//
+//  1. A sector of 512 bytes is written whole or not at all, or is unreadable, or holds garbage; a sector that is
+//     overwritten with the bytes it holds keeps them. The kernel writes pages of 4096 bytes, and so writes durable sectors
+//     again along with new ones.
+//  2. When fdatasync returns without error, what was written before it began is on a medium that survives a power loss,
+//     as far as the file's size and blocks do not change. The drive's cache is the drive's promise.
+//  3. A directory sync makes earlier renames, creations and removals durable; a rename is atomic.
+//  4. CRC32C tells damaged bytes from intact ones; damage is not made on purpose by somebody who knows the salt.
+//  5. fallocate or writing zeros reserves blocks for good: the file system does not copy on write. On one that does
+//     (btrfs, zfs) everything stays correct, and fdatasync costs more.
+//
+// # What is not promised
+//
+//   - If the last group (under the other policies: the groups that no later group vouches for) was acknowledged and is
+//     damaged afterwards, with nothing written behind it, this looks exactly like a torn tail, and is cut. From one disk
+//     alone the two cannot be told apart. The Verdict says that something was cut and from which LSN on: a cautious node
+//     asks its peers before it votes again.
+//   - A directory rolled back as a whole to an older copy of itself is a good log. Peers can tell, the log cannot.
+//   - Under "interval" and "never" a power loss takes what was not synced, votes and promises included.
+//   - Two segments lost together with their successors, if these are the newest and the seal before them is damaged too.
+package wal

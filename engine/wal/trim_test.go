@@ -1,0 +1,236 @@
+package wal
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/paxbench/paxbench/engine/wal/vfs"
+	"github.com/paxbench/paxbench/wire"
+)
+
+// fill appends synced votes of group g from slot on until the log has begun segment id, and returns the next slot.
+func fill(t testing.TB, l *Log, g wire.GroupID, slot wire.Slot, id uint64) wire.Slot {
+	t.Helper()
+	for ; l.active.id < id; slot++ {
+		rec := acceptRecord(g, slot, wire.NewBallot(1, 2), 900)
+		_, err := l.Append([]wire.Record{rec})
+		rec.Frame.Release()
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustSync(t, l)
+	}
+	return slot
+}
+
+// TestPromisesOutliveTheirSegments: a promise, or a vote that promises as much, stands in a segment that is then reused.
+// If the segments behind did not repeat it, the node would after a restart vote at a ballot below it, and two values
+// could be chosen in one slot.
+func TestPromisesOutliveTheirSegments(t *testing.T) {
+	m := vfs.NewMem()
+	l := bootstrapped(t, memConfig(m))
+	high := wire.NewBallot(7, 3)
+	recs := []wire.Record{
+		wire.PromiseRecord(testCluster, 2, 1, high), // a promise, no vote
+		acceptRecord(3, 1, high+1, 10),              // a vote at a ballot never promised by a record of its own
+	}
+	if _, err := l.Append(recs); err != nil {
+		t.Fatal(err)
+	}
+	releaseAll(recs)
+	slot := fill(t, l, 1, 1, 3)
+	for _, g := range []wire.GroupID{1, 3} {
+		if err := l.Trim(g, slot); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l.oldest != 3 {
+		t.Fatalf("oldest segment is %d", l.oldest)
+	}
+	l.Close()
+	_, r, err := openReplay(memConfig(m))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.promised[2] != high || r.promised[3] != high+1 || r.trimmed[1] != slot-1 || r.members == 0 {
+		t.Errorf("replayed promises %v, marks %v", r.promised, r.trimmed)
+	}
+}
+
+// TestTrimKeepsWhatAGroupNeeds: one group's snapshot must not free a segment in which another still has its only copy
+// of a vote, and segments go oldest first only.
+func TestTrimKeepsWhatAGroupNeeds(t *testing.T) {
+	m := vfs.NewMem()
+	l := bootstrapped(t, memConfig(m))
+	defer l.Close()
+	slot1 := fill(t, l, 1, 1, 3)    // group 1: segments 1, 2 and a bit of 3
+	slot2 := fill(t, l, 2, 1, 4)    // group 2: segment 3
+	slot1 = fill(t, l, 1, slot1, 6) // group 1: segments 4, 5
+	steps := []struct {
+		group  wire.GroupID
+		below  wire.Slot
+		oldest uint64
+	}{
+		{2, slot2, 1},     // segment 3 still has the votes of group 1, and 1 and 2 are older
+		{1, 0, 1},         // no mark
+		{1, 2, 1},         // slot 1 only
+		{1, slot1 / 2, 3}, // 1 and 2 go
+		{1, 2, 3},         // an older mark changes nothing
+		{1, slot1, 6},     // all but the active one
+		{1, slot1 + 100, 6},
+	}
+	for i, step := range steps {
+		if err := l.Trim(step.group, step.below); err != nil {
+			t.Fatal(err)
+		}
+		if l.oldest != step.oldest {
+			t.Fatalf("step %d: oldest segment is %d, want %d", i, l.oldest, step.oldest)
+		}
+	}
+	if s := l.Stats(); s.Live != 1 || s.Spare != 2 || s.Recycled != 2 || s.Removed != 3 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+// TestDiskIsBounded: with a snapshot every two segments the number of files stays what the configuration says, for ever.
+func TestDiskIsBounded(t *testing.T) {
+	m := vfs.NewMem()
+	c := memConfig(m)
+	l := bootstrapped(t, c)
+	slot := wire.Slot(1)
+	for id := uint64(3); id < 60; id += 2 {
+		slot = fill(t, l, 1, slot, id)
+		if err := l.Trim(1, slot); err != nil {
+			t.Fatal(err)
+		}
+		names, err := m.List(testDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if files := len(names) - 1; files > 1+c.SparesMax { // without the identity file
+			t.Fatalf("segment %d: %v", id, names)
+		}
+	}
+	if s := l.Stats(); s.Created > 10 {
+		t.Errorf("%d segments were made in the long run: %+v", s.Created, s)
+	}
+	l.Close()
+}
+
+// TestLeftoversAreTakenOver: the process ends between the record that a segment is not needed and the renaming of its
+// file, or after making spares. The next start must take them over, whatever their names and sizes.
+func TestLeftoversAreTakenOver(t *testing.T) {
+	m := vfs.NewMem()
+	l := bootstrapped(t, memConfig(m))
+	slot := fill(t, l, 1, 1, 4)
+	m.SetHook(func(op vfs.Op) error {
+		if op.Kind == "rename" || op.Kind == "remove" {
+			return syscall.EIO
+		}
+		return nil
+	})
+	if err := l.Trim(1, slot); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("trim: %v", err)
+	}
+	m.Reboot()
+	m.WriteFile(testDir+"/"+spareName(77), make([]byte, segmentBytesMin/2)) // another size: from another configuration
+	m.WriteFile(testDir+"/"+spareName(3), make([]byte, segmentBytesMin))
+	m.WriteFile(testDir+"/"+spareName(9)+tmpSuffix, nil)
+	m.WriteFile(testDir+"/notes.txt", nil) // somebody's: left alone
+	rep, err := InspectFS(m, testDir, nil)
+	if err != nil || rep.GivenUp != 3 || rep.Spares != 2 {
+		t.Errorf("inspect: %+v, %v", rep, err)
+	}
+	l, _, err = openReplay(memConfig(m))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	names, _ := m.List(testDir)
+	want := []string{"identity", "notes.txt", segmentName(4), spareName(3), spareName(78)}
+	slices.Sort(want)
+	if !slices.Equal(names, want) {
+		t.Errorf("directory holds %v, want %v", names, want)
+	}
+	if s := l.Stats(); s.Spare != 2 || s.Live != 1 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+// TestKeeperInBackground: with goroutines a spare is there before it is needed, segments are given up behind the owner's
+// back, and Close ends everything at any moment.
+func TestKeeperInBackground(t *testing.T) {
+	m := vfs.NewMem()
+	c := memConfig(m)
+	c.Foreground = false
+	l := bootstrapped(t, c)
+	slot := wire.Slot(1)
+	for id := uint64(2); id < 40; id++ {
+		slot = fill(t, l, 1, slot, id)
+		if err := l.Trim(1, slot); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	names, _ := m.List(testDir)
+	files := slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, walSuffix) })
+	if len(files) > 4+c.SparesMax {
+		t.Errorf("directory holds %v", files)
+	}
+	l, r, err := openReplay(c)
+	if err != nil || r.trimmed[1] != slot-1 {
+		t.Fatalf("restart: %+v, %v", r, err)
+	}
+	l.Close()
+}
+
+// TestFullDisk: no space for a spare is not the end while nobody needs it, and no space for the segment that is needed
+// is, with an error that says so. What was synced stays readable.
+func TestFullDisk(t *testing.T) {
+	for _, foreground := range []bool{true, false} {
+		m := vfs.NewMem()
+		c := memConfig(m)
+		c.Foreground = foreground
+		l := bootstrapped(t, c)
+		if !foreground {
+			l.keeper.mu.Lock() // let the first spare be made, and take it away
+			for len(l.keeper.spares) == 0 {
+				l.keeper.changed.Wait()
+			}
+			l.keeper.mu.Unlock()
+		}
+		m.SetHook(func(op vfs.Op) error {
+			if op.Kind == "preallocate" {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		acked := wire.Slot(0)
+		var err error
+		for err == nil {
+			rec := acceptRecord(1, acked+1, 1<<32|2, 900)
+			if _, err = l.Append([]wire.Record{rec}); err == nil {
+				if _, err = l.Sync(); err == nil {
+					acked++
+				}
+			}
+			rec.Frame.Release()
+		}
+		if !errors.Is(err, syscall.ENOSPC) || l.active.id != map[bool]uint64{true: 1, false: 2}[foreground] {
+			t.Errorf("in segment %d: %v", l.active.id, err)
+		}
+		l.Close()
+		m.SetHook(nil)
+		l, r, err := openReplay(c)
+		if err != nil || !slices.Equal(slotsOf(r.votes), slotRange(1, acked)) {
+			t.Fatalf("restart with room again: %+v, %v", r, err)
+		}
+		fill(t, l, 1, acked+1, 4)
+		l.Close()
+	}
+}

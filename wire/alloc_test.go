@@ -1,0 +1,60 @@
+//go:build !race
+
+// Not under the race detector: there sync.Pool drops buffers at random, on purpose.
+
+package wire
+
+import (
+	"fmt"
+	"testing"
+)
+
+// TestHotPathsAllocateNothing: one allocation a message, or worse a command, and the collector takes the processor that
+// the commands need; throughput sinks and the tail grows by its pauses.
+func TestHotPathsAllocateNothing(t *testing.T) {
+	paths, done := hotPaths(t)
+	defer done()
+	for _, p := range paths {
+		p.run() // fills the pools
+		runs := 200
+		if p.size > 1<<18 {
+			runs = 20
+		}
+		if n := testing.AllocsPerRun(runs, p.run); n != 0 {
+			t.Errorf("%s: %v allocations", p.name, n)
+		}
+	}
+}
+
+// TestHotPathsLeakNothing: a path keeps a reference, and a node's memory grows with its traffic.
+func TestHotPathsLeakNothing(t *testing.T) {
+	before := Outstanding()
+	paths, done := hotPaths(t)
+	held := Outstanding()
+	for _, p := range paths {
+		p.run()
+		if n := Outstanding() - held; n != 0 {
+			t.Fatalf("%s: %d buffers outstanding", p.name, n)
+		}
+	}
+	done()
+	if n := Outstanding() - before; n != 0 {
+		t.Errorf("%d buffers outstanding at the end", n)
+	}
+}
+
+// TestRefusalIsCheap: refusing garbage costs more than sending it, so that a stranger's port scan is felt.
+func TestRefusalIsCheap(t *testing.T) {
+	garbage := []byte("GET / HTTP/1.1\r\nHost: example\r\n\r\n")
+	damaged := forge(KindHeartbeat, 1, 1, 1, make([]byte, MessageSize))
+	damaged[40]++
+	for what, p := range map[string][]byte{"garbage": garbage, "damaged": damaged} {
+		if n := testing.AllocsPerRun(100, func() {
+			if _, err := CheckFrame(p); err == nil {
+				panic(fmt.Sprintf("%s taken for a frame", what))
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", what, n)
+		}
+	}
+}
