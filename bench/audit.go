@@ -31,7 +31,7 @@ func (r *run) check(ctx context.Context) error {
 	if r.final, err = r.nodes.Converged(waiting); err != nil {
 		return err
 	}
-	r.config.log("audit of %d acknowledged writes on %d replicas at slot %d", r.loaded.Ledger.Acked, len(r.final), r.final[0].Applied)
+	r.config.log("audit: %d acknowledged writes, replicas: %d, at slot %d", r.loaded.Ledger.Acked, len(r.final), r.final[0].Applied)
 	if r.verdict.findings, err = r.auditStates(ctx); err != nil {
 		return err
 	}

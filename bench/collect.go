@@ -44,16 +44,11 @@ type track struct {
 	seen       bool // base is set
 	heapMax    uint64
 	diskMax    int64
-	samples    []nodeSample
+	samples    []result.NodeSample
 }
 
-// nodeSample is one reading of what must stay bounded.
-type nodeSample struct {
-	at        time.Duration // since begin
-	heapBytes uint64
-	gcCount   uint64
-	diskBytes int64
-}
+// samplesMax bounds the samples that a result keeps of each node. Longer runs keep every second one, every fourth ...
+const samplesMax = 256
 
 // counts are the counters that costs are made of.
 type counts struct {
@@ -114,7 +109,7 @@ func (c *collector) sample(ctx context.Context, at time.Duration) {
 			disk, _ = env.Bytes(c.dirs[i]) // a file that is renamed while we look: the next sample will tell
 		}
 		t.heapMax, t.diskMax = max(t.heapMax, t.last.HeapBytes), max(t.diskMax, disk)
-		t.samples = append(t.samples, nodeSample{at, t.last.HeapBytes, t.last.GCCount, disk})
+		t.samples = append(t.samples, result.NodeSample{At: int64(at), HeapBytes: t.last.HeapBytes, GCCount: t.last.GCCount, DiskBytes: disk})
 	}
 }
 
@@ -156,29 +151,22 @@ func (t *track) total() counts {
 
 // spent is what the measured interval cost.
 type spent struct {
-	counts                      // of all nodes
-	generator     time.Duration // processor time of this process; 0 if it is shared with the nodes
-	stolen        time.Duration // processor time that the hypervisor gave to others
-	stages        result.Stages
-	fsync         engine.Latency // of the node that led most
-	perNode       []counts
-	heap          []uint64
-	disk          []int64
-	samples       [][]nodeSample
-	sharedProcess bool
+	counts                  // of all nodes
+	generator time.Duration // processor time of this process; 0 if it is shared with the nodes
+	stolen    time.Duration // processor time that the hypervisor gave to others
+	stages    result.Stages
+	nodes     []result.Node
 }
 
 // end takes a last reading and sums up.
 func (c *collector) end(ctx context.Context) spent {
 	c.each(ctx, lastLimit, false, func(t *track, m *engine.Metrics) { t.add(m) })
-	s := spent{generator: env.ProcessCPU() - c.cpu, stolen: env.Steal() - c.steal, sharedProcess: c.shared}
+	s := spent{generator: env.ProcessCPU() - c.cpu, stolen: env.Steal() - c.steal}
 	var lead *track
 	for i := range c.tracks {
 		t := &c.tracks[i]
 		n := t.total()
-		s.perNode = append(s.perNode, n)
-		s.heap, s.disk = append(s.heap, t.heapMax), append(s.disk, t.diskMax)
-		s.samples = append(s.samples, t.samples)
+		s.nodes = append(s.nodes, t.node(i+1, n))
 		if c.shared && i > 0 {
 			n.cpu, n.allocs, n.gc = 0, 0, 0 // the same process again
 		}
@@ -196,8 +184,23 @@ func (c *collector) end(ctx context.Context) spent {
 		Queue: result.Latency(m.Queue), Batch: result.Latency(m.Batch), WAL: result.Latency(m.WAL),
 		Quorum: result.Latency(m.Quorum), Apply: result.Latency(m.Apply),
 	}
-	s.fsync = m.Fsync
 	return s
+}
+
+// node is what a result keeps of one node.
+func (t *track) node(id int, n counts) result.Node {
+	thin := t.samples
+	for len(thin) > samplesMax {
+		half := thin[:0:0]
+		for i := 0; i < len(thin); i += 2 {
+			half = append(half, thin[i])
+		}
+		thin = half
+	}
+	return result.Node{
+		Node: id, CPU: int64(n.cpu), Commands: n.commands, Fsyncs: n.fsyncs, WALBytes: n.walBytes, Elections: n.elections,
+		GCCount: n.gc, HeapBytesMax: t.heapMax, DiskBytesMax: t.diskMax, Samples: thin,
+	}
 }
 
 // perOp is the cost of one operation of n, over all nodes. Of nodes that share the generator's process, the

@@ -83,7 +83,7 @@ func DefaultConfig() Config {
 	return Config{
 		Cluster: Process, Nodes: 3, Mode: ModeMulti, Engine: cluster.DefaultSettings(), DataDir: DefaultDataDir,
 		Load: load.Config{
-			Clients: 4, Inflight: 4096, Duration: 10 * time.Second, Warmup: 2 * time.Second, Keys: 100_000,
+			Clients: 4, Inflight: 4096, Duration: 15 * time.Second, Warmup: 3 * time.Second, Keys: 100_000,
 			Values: load.Values{Sizes: load.FixedSize(16), Ratio: 1},
 		},
 	}
@@ -137,6 +137,12 @@ func (c *Config) recorded(r *result.Config) {
 func (c *Config) log(format string, args ...any) {
 	if c.Log != nil {
 		c.Log(format, args...)
+	}
+}
+
+func (c *Config) debug(format string, args ...any) {
+	if c.Debug != nil {
+		c.Debug(format, args...)
 	}
 }
 

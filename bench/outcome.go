@@ -35,6 +35,7 @@ func (r *run) result() *result.Result {
 	}
 	out.Stages = r.spent.stages
 	out.Cost = r.spent.perOp(r.counted())
+	out.Nodes = r.spent.nodes
 	r.faults(out)
 	r.safety(out)
 	r.judge(out)
@@ -53,9 +54,12 @@ func (r *run) counted() (n uint64) {
 
 func (r *run) faults(out *result.Result) {
 	for _, i := range r.injected {
-		f := result.Fault{Kind: string(i.Kind), Target: i.Target, At: int64(i.Struck.Sub(r.measuring)), Healed: result.Never}
+		f := result.Fault{Kind: string(i.Kind), Target: i.Target, At: int64(i.Struck.Sub(r.measuring)), Healed: result.Never, CaughtUp: result.Never}
 		if !i.Healed.IsZero() {
 			f.Healed = int64(i.Healed.Sub(r.measuring))
+		}
+		if !i.CaughtUp.IsZero() {
+			f.CaughtUp = int64(i.CaughtUp.Sub(r.measuring))
 		}
 		for _, node := range i.Nodes {
 			f.Nodes = append(f.Nodes, int(node))
@@ -94,11 +98,14 @@ func (r *run) judge(out *result.Result) {
 	if r.cluster != nil && r.config.Engine.Fsync != "always" {
 		note("fsync policy %s: an acknowledged write may not survive a power loss", r.config.Engine.Fsync)
 	}
+	if r.cluster != nil {
+		note("all nodes were started again from disk and everything was read back once more; their logs agree in %d slots", r.verdict.log.Slots)
+	}
 	for _, i := range r.injected {
 		if i.CaughtUp.IsZero() {
 			out.Invalidate("after %s node %v did not catch up", i.Fault, i.Nodes)
 		} else {
-			note("after %s node %v had caught up %s after it was healed", i.Fault, i.Nodes, i.CaughtUp.Sub(i.Healed).Round(time.Millisecond))
+			note("%s: node %v was back and had caught up %s after it was healed", i.Fault, i.Nodes, i.CaughtUp.Sub(i.Healed).Round(time.Millisecond))
 		}
 	}
 	if r.cluster != nil && !r.cluster.InProcess() && r.loaded.Window > 0 {

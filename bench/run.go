@@ -131,6 +131,7 @@ func (r *run) prepare(ctx context.Context) error {
 	if r.dir, err = filepath.Abs(dir); err != nil {
 		return fmt.Errorf("bench: data directory: %w", err)
 	}
+	c.debug("data and logs in %s", r.dir)
 	if c.NoProbe {
 		return nil
 	}
@@ -168,14 +169,30 @@ func (r *run) start(ctx context.Context) error {
 		}
 		r.nodes = r.cluster.Nodes()
 	}
+	if c.Cluster == Remote {
+		if err := r.reach(ctx); err != nil {
+			return err
+		}
+	}
 	waiting, cancel := context.WithTimeout(ctx, leaderLimit)
 	defer cancel()
 	leader, err := r.nodes.Leader(waiting)
 	if err != nil {
 		return err
 	}
-	c.log("%d nodes up, node %d leads", len(r.nodes.Addrs), leader)
+	c.log("nodes up: %d; node %d leads", len(r.nodes.Addrs), leader)
 	return nil
+}
+
+// reach finds out at once whether the targets are what they are taken for.
+func (r *run) reach(ctx context.Context) error {
+	_, errs := r.nodes.Statuses(ctx)
+	for _, err := range errs {
+		if err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("bench: no target answers as a node of cluster %d; check --targets and --cluster-id, and that the nodes run:\n%w", r.nodes.Cluster, errors.Join(errs...))
 }
 
 // drive runs the load and what goes on beside it, and closes the targets.

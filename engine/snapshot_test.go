@@ -39,7 +39,7 @@ func TestSnapshotsBoundTheLog(t *testing.T) {
 	id := c.openSession()
 	first := c.retry(id, 1, 0, "kept")
 	leader := c.leader()
-	c.fill(leader, 8)
+	c.fill(leader, 6)
 	before := c.equal(1)
 	for nid, n := range c.nodes {
 		eventually(t, "trimming", func() bool { return n.Group(1).Status().Trimmed > 0 })
@@ -85,7 +85,7 @@ func TestFollowerCatchesUp(t *testing.T) {
 				at := c.equal(1).Applied
 				c.stop(away)
 				if far {
-					c.fill(leader, 6)
+					c.fill(leader, 4)
 					eventually(t, "the log is trimmed", func() bool { return leader.Group(1).Status().Trimmed > at })
 				} else {
 					for i := range 200 {
@@ -159,7 +159,7 @@ func TestDamagedSnapshot(t *testing.T) {
 		smallSnapshots(c)
 		c.RetainBytes = 3 * c.SnapshotBytes
 	})
-	c.fill(c.nodes[1], 8)
+	c.fill(c.nodes[1], 6)
 	eventually(t, "trimming", func() bool { return c.nodes[1].Group(1).Status().Trimmed > 0 })
 	before := c.nodes[1].Group(1).Status()
 	c.stop(1)

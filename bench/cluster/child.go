@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +21,7 @@ func startChild(ctx context.Context, m *Member, nc NodeConfig) (runner, error) {
 		args = append(args, "--pprof", "127.0.0.1:0")
 	}
 	name := fmt.Sprintf("node %d", m.node)
-	p, err := startProcess(m.cluster.spawner, name, m.cluster.config.Binary, args, os.Environ(), logPath(m), func(p *process) {
+	p, err := startProcess(m.cluster.spawner, name, m.cluster.config.Binary, args, childEnv(os.Environ()), logPath(m), func(p *process) {
 		if p.unasked() {
 			m.cluster.fail(p.death())
 		}
@@ -34,6 +36,11 @@ func startChild(ctx context.Context, m *Member, nc NodeConfig) (runner, error) {
 	}
 	m.pprof = ready.Pprof
 	return child{p}, nil
+}
+
+// childEnv leaves out the settings in our environment: they are for us, and a child gets its own as flags.
+func childEnv(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool { return strings.HasPrefix(entry, "PAXBENCH_") })
 }
 
 func (c child) kill() error                    { return c.p.kill() }

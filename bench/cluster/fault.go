@@ -94,7 +94,7 @@ func (f *Fault) parseTarget(target string) error {
 	}
 	n, err := strconv.ParseUint(strings.TrimPrefix(target, "node"), 10, 32)
 	if err != nil || n == 0 {
-		return fmt.Errorf("unknown target %q; there are leader, follower, all and node1, node2, ...", target)
+		return fmt.Errorf("unknown target %q; there are leader, follower, all, and nodes by number as in node2", target)
 	}
 	f.Node = wire.NodeID(n)
 	f.Target = "node" + strconv.FormatUint(n, 10)

@@ -201,15 +201,6 @@ func tailOf(path string, n int64) string {
 	return string(text)
 }
 
-func (p *process) alive() bool {
-	select {
-	case <-p.exited:
-		return false
-	default:
-		return true
-	}
-}
-
 // unasked says whether it ended without our doing.
 func (p *process) unasked() bool {
 	p.mu.Lock()

@@ -20,7 +20,7 @@ import (
 
 // The test binary plays the parts of other processes, by this variable: a child of a cluster that only listens, and
 // a parent that is killed.
-const roleEnv = "PAXBENCH_TEST_ROLE"
+const roleEnv = "CLUSTER_TEST_ROLE"
 
 func TestMain(m *testing.M) {
 	switch os.Getenv(roleEnv) {

@@ -73,13 +73,17 @@ func (n Nodes) Statuses(ctx context.Context) (all []engine.Status, errs []error)
 
 // Leader waits until a node leads that a majority takes for the leader, and gives it.
 func (n Nodes) Leader(ctx context.Context) (wire.NodeID, error) {
+	var why error
 	for {
 		all, errs := n.Statuses(ctx)
 		if leader := leaderOf(all, errs); leader != 0 {
 			return leader, nil
 		}
+		if ctx.Err() == nil {
+			why = errors.Join(errs...) // the errors of a wait that was cut short say only that
+		}
 		if err := pause(ctx, pollEvery); err != nil {
-			return 0, fmt.Errorf("cluster: no leader: %w", errors.Join(append(errs, err)...))
+			return 0, fmt.Errorf("cluster: no leader: %w", errors.Join(why, err))
 		}
 	}
 }

@@ -8,9 +8,9 @@ import (
 // Ledger is the generator's record of what it was told: which writes were acknowledged, which may have been done. An
 // audit compares it with what the replicas hold (AuditSessions, AuditKeys).
 //
-// It is exact and does not grow with the number of writes: for the null state machine it keeps, per session, runs of
-// consecutive sequence numbers; for KV, 24 bytes per key. Only writes of unknown outcome are listed one by one, up to
-// UnknownMax of them.
+// It is exact and does not grow with the number of acknowledged writes: for the null state machine it keeps, per
+// session, runs of consecutive sequence numbers - one, and one more for each gap that a block which was not acknowledged
+// left; for KV, 24 bytes per key. Only writes of unknown outcome are listed one by one, up to UnknownMax of them.
 //
 // A Ledger is not safe for concurrent use.
 type Ledger struct {

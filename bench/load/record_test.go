@@ -62,10 +62,10 @@ func TestClamped(t *testing.T) {
 // Workers in parallel, in real time: what they record must add up in the result, in the intervals and in the ledger.
 func TestWorkersAddUp(t *testing.T) {
 	for _, c := range []Config{
-		{Clients: 8, Inflight: 256, Ops: 200_000, SM: Null, Workers: 4, Interval: time.Millisecond},
-		{Clients: 8, Inflight: 256, Ops: 100_000, Workers: 4, Interval: time.Millisecond, Reads: 0.1, Keys: 100},
-		{Clients: 8, Inflight: 256, Ops: 50_000, SM: Null, Workers: 4, Interval: time.Millisecond, API: APICall},
-		{Clients: 8, Inflight: 256, Ops: 50_000, SM: Null, Workers: 4, Interval: time.Millisecond, Rate: 1e6},
+		{Clients: 8, Inflight: 256, Ops: 100_000, SM: Null, Workers: 4, Interval: 10 * time.Millisecond},
+		{Clients: 8, Inflight: 256, Ops: 50_000, Workers: 4, Interval: 10 * time.Millisecond, Reads: 0.1, Keys: 100},
+		{Clients: 8, Inflight: 256, Ops: 50_000, SM: Null, Workers: 4, Interval: 10 * time.Millisecond, API: APICall},
+		{Clients: 8, Inflight: 256, Ops: 50_000, SM: Null, Workers: 4, Interval: 10 * time.Millisecond, Rate: 1e6},
 	} {
 		var shown uint64
 		c.Progress = func(i Interval) { shown += i.Ops }
@@ -164,7 +164,7 @@ func TestOpenLoopRealTime(t *testing.T) {
 
 // A rate that the generator itself cannot make must not pass for a valid run.
 func TestGeneratorTooSlow(t *testing.T) {
-	r, err := Run(context.Background(), Config{Clients: 2, SM: Null, Rate: 1e9, Duration: 20 * time.Millisecond, Drain: 50 * time.Millisecond, Workers: 1},
+	r, err := Run(context.Background(), Config{Clients: 2, SM: Null, Rate: 1e9, Duration: 5 * time.Millisecond, Drain: 10 * time.Millisecond, Workers: 1},
 		[]Target{NewDiscard(), NewDiscard()})
 	if err != nil {
 		t.Fatal(err)

@@ -31,9 +31,10 @@ type run struct {
 	ledgerMu sync.Mutex
 	ledger   *Ledger
 
-	giveUp  atomic.Bool   // the drain took too long
-	aborted chan struct{} // closed: workers return at once
-	over    chan struct{} // closed: all workers have returned
+	giveUp    atomic.Bool   // the drain took too long
+	aborted   chan struct{} // closed: workers return at once
+	abortOnce sync.Once     // closes aborted
+	over      chan struct{} // closed: all workers have returned
 
 	// The rest belongs to the goroutine of control.
 	partial     bool
@@ -127,7 +128,7 @@ func (r *run) control(ctx context.Context) {
 	end := func() {
 		abort, r.partial = nil, true
 		r.stop.Store(min(r.stop.Load(), r.now())) // what would have been due later is not missing
-		close(r.aborted)
+		r.abortOnce.Do(func() { close(r.aborted) })
 	}
 	deadline := int64(never) // of the drain, then of the closing of targets
 	for {

@@ -30,6 +30,7 @@ type Result struct {
 	Latency    Latencies  `json:"latency_ns"`
 	Stages     Stages     `json:"stages_ns"`
 	Cost       Cost       `json:"cost_per_op"`
+	Nodes      []Node     `json:"nodes,omitempty"`
 	Faults     []Fault    `json:"faults"`
 	Limits     Limits     `json:"limits"`
 	SLOs       []SLO      `json:"slos,omitempty"`
@@ -165,6 +166,10 @@ type Fault struct {
 	At     int64  `json:"at_ns"`
 	Healed int64  `json:"healed_ns"` // Never: not within the run
 
+	// CaughtUp is when the nodes hit had applied everything that was learned when they were healed; 0: nobody looked; Never: they had
+	// not when the run ended.
+	CaughtUp int64 `json:"caught_up_ns,omitempty"`
+
 	// Unavailable is from At to the first acknowledgement of an operation that was due after At; UnavailableAfterHeal
 	// the same from Healed. Recovered is from At until the rate is back to 95% of what it was; 0: it never fell.
 	Unavailable          int64 `json:"unavailable_ns"`
@@ -218,10 +223,10 @@ func (r *Result) void() *Result {
 	v := *r
 	v.Voided = true
 	v.Throughput, v.Latency, v.Stages, v.Cost = Throughput{Window: r.Throughput.Window}, Latencies{}, Stages{}, Cost{}
-	v.Intervals, v.SLOs = []Interval{}, nil
+	v.Intervals, v.SLOs, v.Nodes = []Interval{}, nil, nil
 	v.Faults = make([]Fault, len(r.Faults))
 	for i, f := range r.Faults {
-		v.Faults[i] = Fault{Kind: f.Kind, Target: f.Target, Nodes: f.Nodes, At: f.At, Healed: f.Healed}
+		v.Faults[i] = Fault{Kind: f.Kind, Target: f.Target, Nodes: f.Nodes, At: f.At, Healed: f.Healed, CaughtUp: f.CaughtUp}
 	}
 	return &v
 }

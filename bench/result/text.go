@@ -137,6 +137,7 @@ func (t *text) performance(r *Result) {
 		t.head("COST PER OPERATION", "all nodes together")
 		t.pairs(cells)
 	}
+	t.nodes(r)
 	if cells := r.limitCells(); cells != nil {
 		t.head("LIMITS OF THIS MACHINE", "measured next to the run")
 		g := &grid{left: map[int]bool{1: true}}

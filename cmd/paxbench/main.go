@@ -73,7 +73,7 @@ Exit codes: 0 ok, 1 runtime error, 2 usage, 3 SLO missed, 5 safety violated, 6 i
 		Args:          func(cmd *cobra.Command, args []string) error { return noSuchCommand(cmd, args) },
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
-			var known []string
+			known := []string{"config"}
 			for _, sub := range cmd.Root().Commands() {
 				known = append(known, settingNames(sub.Flags())...)
 			}

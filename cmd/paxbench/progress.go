@@ -31,12 +31,11 @@ type progress struct {
 	total   time.Duration
 
 	// What the intervals since the last line have in common.
-	since        time.Duration
-	ops, failed  uint64
-	p50, p99     int64
-	unknown      uint64
-	every        time.Duration
-	intervalSeen bool
+	since       time.Duration
+	ops, failed uint64
+	p50, p99    int64
+	unknown     uint64
+	every       time.Duration
 }
 
 func (a *app) newProgress(o *outputConfig, c *bench.Config) *progress {

@@ -59,7 +59,7 @@ func TestUsageErrors(t *testing.T) {
 		{"run --fault explode:leader@1s+1s", "there are kill, pause"},
 		{"run --fault kill:node4@1s+1s", "no node 4 in a cluster of 3"},
 		{"run --fault kill:follower@1s+1s --nodes 1", "has no follower"},
-		{"run --fault kill:leader@8s+5s", "the run ends at 10s; use --duration"},
+		{"run --fault kill:leader@12s+5s", "the run ends at 15s; use --duration"},
 		{"run --fault kill:leader@1s+3s --fault pause:2@2s+1s", "overlap"},
 		{"run --fault kill:leader@1s+3s --cluster inproc", "use --cluster process"},
 		{"run --format xml", "there are text, json, markdown, go"},
@@ -119,7 +119,7 @@ func TestPrecedence(t *testing.T) {
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"PAXBENCH_CLIENTS=8", "PAXBENCH_WINDOW=6", "PAXBENCH_CONFIG=" + config, "PAXBENCH_NODSE=3", "HOME=/"}
+	env := []string{"PAXBENCH_CLIENTS=8", "PAXBENCH_WINDOW=6", "PAXBENCH_CONFIG=" + config, "PAXBENCH_CLEINTS=3", "HOME=/"}
 	code, out, errs := call(env, "run", "--window", "5", "--print-config")
 	if code != exitOK {
 		t.Fatalf("exit %d: %s", code, errs)
@@ -133,7 +133,7 @@ func TestPrecedence(t *testing.T) {
 			t.Errorf("no %q in:\n%s", want, out)
 		}
 	}
-	if !strings.Contains(errs, `PAXBENCH_NODSE is ignored: no such setting; did you mean "PAXBENCH_NODES"?`) {
+	if !strings.Contains(errs, `PAXBENCH_CLEINTS is ignored: no such setting; did you mean "PAXBENCH_CLIENTS"?`) {
 		t.Errorf("no warning of the misspelt variable: %s", errs)
 	}
 	// What is printed is a configuration file that means the same.

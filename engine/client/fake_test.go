@@ -90,6 +90,7 @@ func newFakeCluster(t testing.TB, n int) *fakeCluster {
 		for _, node := range c.nodes {
 			node.stop()
 		}
+		eventually(t, "every buffer is released", func() bool { return wire.Outstanding() == 0 })
 	})
 	return c
 }

@@ -241,12 +241,12 @@ func (s *seeker) begin(now int64, hint wire.NodeID) {
 	c := s.c
 	s.active, s.since, s.round, s.pause = true, now, 0, c.c.RetryMin
 	c.mu.Lock()
+	present := c.link
 	for l := range c.links {
-		if s.probes[l.addr] == nil {
+		if s.probes[l.addr] == nil || l == present {
 			s.probes[l.addr] = &probe{link: l}
 		}
 	}
-	present := c.link
 	likely := c.byNode[hint]
 	c.mu.Unlock()
 	if present != nil { // silent: ask it and all others
@@ -264,10 +264,16 @@ func (s *seeker) begin(now int64, hint wire.NodeID) {
 // schedule begins a round and says when the next one begins.
 func (s *seeker) schedule(now int64) {
 	s.round++
-	// The first pauses leave a node on the same network time to answer.
-	s.roundAt = now + int64(jitter(max(s.pause, 5*time.Millisecond)))
-	s.pause = min(2*s.pause, s.c.c.RetryMax)
+	s.roundAt = now + int64(jitter(max(s.pause, seekPauseMin)))
+	s.pause = min(2*s.pause, s.c.c.RetryMax, seekPauseMax)
 }
+
+// Bounds of the pause between two rounds: the one leaves a node nearby time to answer, the other is about what a client
+// adds to the time without a leader.
+const (
+	seekPauseMin = 5 * time.Millisecond
+	seekPauseMax = 25 * time.Millisecond
+)
 
 // ask begins a round that asks everybody.
 func (s *seeker) ask(now int64) {
@@ -413,13 +419,13 @@ func (s *seeker) end(l *link) {
 	if _, alive := c.links[l]; alive && c.link != l && !c.closed {
 		c.attach(l, now)
 	}
-	c.mu.Unlock()
-	for addr, p := range s.probes {
-		if p.link != nil && p.link != l {
-			p.link.close()
+	clear(s.probes)
+	for other := range c.links {
+		if other != l {
+			other.close() // only starts the end: its report needs mu
 		}
-		delete(s.probes, addr)
 	}
+	c.mu.Unlock()
 }
 
 // noteDenied gives up opening when every configured address says that it is of another cluster or version: trying

@@ -15,7 +15,7 @@ func FuzzApply(f *testing.F) {
 		f.Add(c, AppendPut(nil, key(1), key(2)))
 	}
 	f.Fuzz(func(t *testing.T, c1, c2 []byte) {
-		if len(c1)+len(c2) > 1<<19 {
+		if len(c1)+len(c2) > 1<<14 {
 			return
 		}
 		a, b := New(), New()

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"io"
 	"testing"
+
+	"github.com/paxbench/paxbench/wire"
 )
 
 // forged is a file with sound checksums around any stream.
@@ -70,8 +72,8 @@ func FuzzReceiver(f *testing.F) {
 	f.Fuzz(func(t *testing.T, slot, total, offset uint64, data []byte) {
 		fs := newCrashFS()
 		r := receiver(fs, "d")
-		for range 2 {
-			ack, _ := r.Chunk(testMeta.Slot, total, offset, data)
+		for _, s := range []wire.Slot{wire.Slot(slot), testMeta.Slot, testMeta.Slot} {
+			ack, _ := r.Chunk(s, total, offset, data)
 			if ack.Installed != nil {
 				if _, err := Verify(fs, ack.Installed.Path); err != nil {
 					t.Fatal(err)

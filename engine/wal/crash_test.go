@@ -157,7 +157,7 @@ func (s *story) check(r *recovered, least int) error {
 // to open here. Recovery is itself interrupted at each of its operations, and the log is used and crashed again after it.
 func TestCrashAtEveryOperation(t *testing.T) {
 	for _, policy := range []Policy{{}, {Mode: Never}} {
-		for seed := uint64(1); seed <= 3; seed++ {
+		for seed := uint64(1); seed <= 2; seed++ {
 			t.Run(fmt.Sprintf("%v/seed=%d", policy, seed), func(t *testing.T) {
 				t.Parallel()
 				enumerate(t, policy, seed)
@@ -177,7 +177,11 @@ func enumerate(t *testing.T, policy Policy, seed uint64) {
 		m, s := interrupted(t, policy, seed, steps, at)
 		what := fmt.Sprintf("seed %d: crash at operation %d of %d", seed, at, ops)
 		for _, loss := range vfs.Losses() {
-			for try := range uint64(2) {
+			tries := uint64(2)
+			if loss == vfs.LoseAll || loss == vfs.LoseNone { // no chance in these
+				tries = 1
+			}
+			for try := range tries {
 				after := m.Clone()
 				after.PowerLoss(loss, seed<<32|uint64(at)<<8|try)
 				what := fmt.Sprintf("%s, %v, try %d", what, loss, try)

@@ -234,3 +234,36 @@ func TestFullDisk(t *testing.T) {
 		l.Close()
 	}
 }
+
+// TestTrimAfterRestart: what a segment holds is known from replay as well as from writing. A restart that forgets it
+// frees, at the next snapshot of another group, a segment with the only copy of a vote.
+func TestTrimAfterRestart(t *testing.T) {
+	m := vfs.NewMem()
+	l := bootstrapped(t, memConfig(m))
+	appendVotes(t, l, 100, 1) // group 1: in segment 1, which is the active one at the restart
+	mustSync(t, l)
+	l.Close()
+	l, _, err := openReplay(memConfig(m))
+	if err != nil {
+		t.Fatal(err)
+	}
+	slot := fill(t, l, 2, 1, 3)
+	if err := l.Trim(2, slot); err != nil {
+		t.Fatal(err)
+	}
+	if l.oldest != 1 {
+		t.Fatal("the segment with the vote of group 1 was given up")
+	}
+	l.Close()
+	l, _, err = openReplay(memConfig(m)) // now segment 1 is a full one
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.Trim(2, slot+1); err != nil || l.oldest != 1 {
+		t.Fatalf("the segment with the vote of group 1 was given up after a restart (%v)", err)
+	}
+	if err := l.Trim(1, 2); err != nil || l.oldest != 3 {
+		t.Errorf("oldest segment is %d, %v", l.oldest, err)
+	}
+}

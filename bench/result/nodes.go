@@ -1,0 +1,47 @@
+package result
+
+import "fmt"
+
+// Node is what one node of the cluster used and held while the load was measured, over all of its processes if it was
+// restarted. In an in-process cluster the processor time, heap and collections are those of the whole process.
+type Node struct {
+	Node         int    `json:"node"`
+	CPU          int64  `json:"cpu_ns"`
+	Commands     uint64 `json:"commands"` // executed
+	Fsyncs       uint64 `json:"fsyncs"`
+	WALBytes     uint64 `json:"wal_bytes"`
+	Elections    uint64 `json:"elections"` // leaderships won
+	GCCount      uint64 `json:"gc_count"`
+	HeapBytesMax uint64 `json:"heap_bytes_max"` // objects, garbage included
+	DiskBytesMax int64  `json:"disk_bytes_max"` // of the data directory, preallocation included
+
+	// Samples show whether what must stay bounded does.
+	Samples []NodeSample `json:"samples,omitempty"`
+}
+
+// NodeSample is a reading of one node.
+type NodeSample struct {
+	At        int64  `json:"at_ns"`
+	HeapBytes uint64 `json:"heap_bytes"`
+	GCCount   uint64 `json:"gc_count"` // since the node's process started
+	DiskBytes int64  `json:"disk_bytes"`
+}
+
+// nodes writes what each node used and held.
+func (t *text) nodes(r *Result) {
+	if len(r.Nodes) == 0 {
+		return
+	}
+	t.head("NODES", "while the load was measured")
+	g := &grid{}
+	g.add("", "cpu", "commands", "fsyncs", "log written", "heap max", "collections", "disk max", "elections won")
+	for _, n := range r.Nodes {
+		cores := "-"
+		if r.Throughput.Window > 0 {
+			cores = significant(float64(n.CPU)/float64(r.Throughput.Window)) + " cores"
+		}
+		g.add(fmt.Sprintf("node %d", n.Node), cores, Count(float64(n.Commands)), Count(float64(n.Fsyncs)), Bytes(float64(n.WALBytes)),
+			Bytes(float64(n.HeapBytesMax)), Count(float64(n.GCCount)), Bytes(float64(n.DiskBytesMax)), Count(float64(n.Elections)))
+	}
+	t.table(g)
+}

@@ -1,0 +1,505 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/paxbench/paxbench/bench/cluster"
+	"github.com/paxbench/paxbench/bench/result"
+	"github.com/paxbench/paxbench/wire"
+)
+
+// small are flags of a run that is over soon.
+func small(t *testing.T, more ...string) []string {
+	return append([]string{
+		"run", "--clients", "2", "--inflight", "64", "--keys", "200", "--rate", "1000", "--warmup", "200ms", "--duration", "1s",
+		"--segment-bytes", "1MiB", "--seed", "7", "--data-dir", t.TempDir(), "--allow-tmpfs", "--no-probe", "--format", "json", "-q",
+	}, more...)
+}
+
+// decode reads a result and checks that the exit code tells the same as the verdicts.
+func decode(t *testing.T, code int, stdout, stderr string) *result.Result {
+	t.Helper()
+	r, err := result.Decode(strings.NewReader(stdout))
+	if err != nil {
+		t.Fatalf("exit %d, %v\n%s\n%s", code, err, stdout, stderr)
+	}
+	want := exitOK
+	switch {
+	case r.Safety.Verdict == result.Violated:
+		want = exitViolated
+	case r.Partial:
+		want = exitInterrupted
+	case r.Validity.Verdict == result.Invalid:
+		want = exitInvalid // this machine may be busy
+	}
+	for _, s := range r.SLOs {
+		if want == exitOK && !s.Met {
+			want = exitSLO
+		}
+	}
+	if code != want {
+		t.Errorf("exit %d, want %d: %+v %+v\n%s", code, want, r.Safety, r.Validity, stderr)
+	}
+	if r.Safety.Verdict != result.OK || r.Safety.Acked == 0 {
+		t.Errorf("safety %+v", r.Safety)
+	}
+	return r
+}
+
+// The command as a whole could print its result where progress belongs, record another result than it shows, or say in
+// its exit code something else than in its report.
+func TestRunCommand(t *testing.T) {
+	t.Parallel()
+	record := filepath.Join(t.TempDir(), "r.json")
+	code, out, errs := spawn(t, small(t, "--fault", "kill:leader@200ms+300ms", "--slo", "p50<1ns", "-o", record)...)
+	r := decode(t, code, out, errs)
+	if errs != "" {
+		t.Errorf("quiet, and yet: %s", errs)
+	}
+	if len(r.Faults) != 1 || r.Faults[0].Unavailable <= 0 || len(r.SLOs) != 1 || r.SLOs[0].Met || r.Seed != 7 {
+		t.Errorf("faults %+v, objectives %+v, seed %d", r.Faults, r.SLOs, r.Seed)
+	}
+	if kept, err := readRecord(record); err != nil || kept.Throughput != r.Throughput {
+		t.Errorf("recorded %+v, %v", kept, err)
+	}
+	for format, want := range map[string]string{"text": "SAFETY", "markdown": "|", "go": "Benchmark", "json": `"schema_version"`} {
+		code, out, errs := call(nil, "report", record, "--format", format)
+		if code != exitOK || !strings.Contains(out, want) {
+			t.Errorf("report as %s: exit %d, %s\n%s", format, code, errs, out)
+		}
+	}
+	if err := os.WriteFile(record, []byte(out[:len(out)/2]), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := call(nil, "report", record); code != exitRuntime || !strings.Contains(errs, record) {
+		t.Errorf("a cut record: exit %d, %s", code, errs)
+	}
+}
+
+// Settings in our environment are not the children's: a configuration file of run would be a bad one of serve.
+func TestEnvironmentStaysHere(t *testing.T) {
+	t.Parallel()
+	config := filepath.Join(t.TempDir(), "run.yaml")
+	if err := os.WriteFile(config, []byte("keys: 100\nbatch-delay: 1ms\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, small(t, "--nodes", "1", "--duration", "200ms")...)
+	cmd.Env = append(os.Environ(), "PAXBENCH_CONFIG="+config, "PAXBENCH_LISTEN=nowhere", "PAXBENCH_WINDOW=9")
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Run()
+	if r := decode(t, cmd.ProcessState.ExitCode(), out.String(), errs.String()); r.Config.Window != 9 || r.Config.BatchDelay != int64(time.Millisecond) {
+		t.Errorf("%+v", r.Config)
+	}
+}
+
+// Progress is for people who wait: on standard error, a plain line at a time where there is no terminal, no control
+// characters.
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	args := small(t, "--cluster", "inproc", "--nodes", "1", "--format", "text", "-v")
+	args = append(args, "-q=false")
+	_, out, errs := spawn(t, args...)
+	if !strings.Contains(errs, "ops/s") || !strings.Contains(errs, "node 1 leads") || strings.ContainsAny(errs, "\r\x1b") {
+		t.Errorf("progress:\n%s", errs)
+	}
+	if !strings.Contains(out, "THROUGHPUT") || strings.Contains(out, "\x1b") {
+		t.Errorf("report:\n%s", out)
+	}
+}
+
+// started is a run whose load has begun, with the process ids of its children.
+func started(t *testing.T, args ...string) (cmd *exec.Cmd, out *bytes.Buffer, children []int) {
+	t.Helper()
+	cmd = exec.Command(program, args...)
+	out = &bytes.Buffer{}
+	cmd.Stdout = out
+	errs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() })
+	lines := bufio.NewScanner(errs)
+	for lines.Scan() && !strings.Contains(lines.Text(), "/60s") { // a line of the measured time
+	}
+	go io.Copy(io.Discard, errs)
+	return cmd, out, childrenOf(t, cmd.Process.Pid)
+}
+
+func childrenOf(t *testing.T, parent int) (pids []int) {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range stats {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue // gone meanwhile
+		}
+		_, rest, _ := strings.Cut(string(text), ") ")
+		fields := strings.Fields(rest)
+		if len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func mustEnd(t *testing.T, pids []int) {
+	t.Helper()
+	for _, pid := range pids {
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			if err != nil || strings.Contains(string(text), ") Z ") {
+				break
+			}
+			if time.Now().After(deadline) {
+				syscall.Kill(pid, syscall.SIGKILL)
+				t.Errorf("child %d is still there", pid)
+				break
+			}
+		}
+	}
+}
+
+// The first ^C must give an honest partial result, the second must end everything at once; children must die in any case,
+// also when we are killed and can do nothing about it.
+func TestInterrupt(t *testing.T) {
+	t.Parallel()
+	long := func() []string { return small(t, "--duration", "60s", "-q=false") }
+	t.Run("once", func(t *testing.T) {
+		t.Parallel()
+		cmd, out, children := started(t, long()...)
+		cmd.Process.Signal(os.Interrupt)
+		cmd.Wait()
+		if r := decode(t, cmd.ProcessState.ExitCode(), out.String(), ""); !r.Partial {
+			t.Error("not marked partial")
+		}
+		mustEnd(t, children)
+	})
+	t.Run("twice", func(t *testing.T) {
+		t.Parallel()
+		args := long()
+		cmd, out, children := started(t, args...)
+		if len(children) != 3 {
+			t.Errorf("children %v", children)
+		}
+		syscall.Kill(children[0], syscall.SIGSTOP) // so that the checks after the first ^C cannot end
+		cmd.Process.Signal(os.Interrupt)
+		time.AfterFunc(300*time.Millisecond, func() { cmd.Process.Signal(os.Interrupt) })
+		cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || out.Len() != 0 {
+			t.Errorf("exit %d, output %q", code, out)
+		}
+		mustEnd(t, children)
+		for i, arg := range args {
+			if arg == "--data-dir" {
+				if left, _ := os.ReadDir(args[i+1]); len(left) != 0 {
+					t.Errorf("left behind: %v", left)
+				}
+			}
+		}
+	})
+	t.Run("killed", func(t *testing.T) {
+		t.Parallel()
+		cmd, _, children := started(t, long()...)
+		cmd.Process.Kill()
+		cmd.Wait()
+		if len(children) != 3 {
+			t.Errorf("children %v", children)
+		}
+		mustEnd(t, children)
+	})
+}
+
+// server is a `paxbench serve` that runs.
+type server struct {
+	cmd   *exec.Cmd
+	ready cluster.Ready
+	log   *bytes.Buffer
+	input io.Closer
+}
+
+// serveArgs are the flags of node of a cluster on these addresses.
+func serveArgs(node int, dir, peers string, more ...string) []string {
+	return append([]string{
+		"serve", "--node", strconv.Itoa(node), "--cluster-id", "7", "--peers", peers, "--data-dir", dir,
+		"--segment-bytes", "1MiB", "--ready", "json",
+	}, more...)
+}
+
+func startServer(t *testing.T, args ...string) *server {
+	t.Helper()
+	s := &server{cmd: exec.Command(program, args...), log: &bytes.Buffer{}}
+	s.cmd.Stderr = s.log
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.input, err = s.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.cmd.Process.Kill()
+		s.cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadBytes('\n')
+	if err != nil {
+		s.cmd.Wait()
+		t.Fatalf("no ready line: %v\n%s", err, s.log)
+	}
+	if err := json.Unmarshal(line, &s.ready); err != nil {
+		t.Fatalf("%v: %s", err, line)
+	}
+	return s
+}
+
+func (s *server) end(t *testing.T) {
+	t.Helper()
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	if err := s.cmd.Wait(); err != nil {
+		t.Errorf("node %d: %v\n%s", s.ready.Node, err, s.log)
+	}
+}
+
+// freeAddrs gives addresses that nobody listens on. Another process may take one meanwhile; the harness of run does
+// better, a person who types addresses cannot.
+func freeAddrs(t *testing.T, n int) (addrs []string) {
+	t.Helper()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs
+}
+
+// A cluster put together by hand, and a load against it: what serve and load are for.
+func TestServeAndLoad(t *testing.T) {
+	t.Parallel()
+	addrs := freeAddrs(t, 3)
+	peers := fmt.Sprintf("1=%s,2=%s,3=%s", addrs[0], addrs[1], addrs[2])
+	var servers []*server
+	for i := range addrs {
+		s := startServer(t, serveArgs(i+1, filepath.Join(t.TempDir(), "data"), peers, "--bootstrap", "--log-format", "json", "--pprof", "127.0.0.1:0")...)
+		if s.ready.Addr != addrs[i] || s.ready.PID != s.cmd.Process.Pid || s.ready.Pprof == "" {
+			t.Errorf("ready line %+v", s.ready)
+		}
+		servers = append(servers, s)
+	}
+	strangers(t, addrs[0])
+	code, out, errs := spawn(t, "load", "--targets", strings.Join(addrs, ","), "--cluster-id", "7", "--clients", "2", "--inflight", "64",
+		"--rate", "1000", "--keys", "100", "--warmup", "100ms", "--duration", "500ms", "--format", "json", "-q")
+	if r := decode(t, code, out, errs); r.Safety.Replicas != 3 || r.Name != "load" {
+		t.Errorf("%+v", r)
+	}
+	if code, _, errs := spawn(t, "load", "--targets", addrs[0], "--cluster-id", "8", "--duration", "1s"); code != exitRuntime || !strings.Contains(errs, "check --targets and --cluster-id") {
+		t.Errorf("another cluster's id: exit %d, %s", code, errs)
+	}
+	for _, s := range servers {
+		s.end(t)
+		for _, line := range strings.Split(strings.TrimSpace(s.log.String()), "\n") {
+			if !json.Valid([]byte(line)) {
+				t.Errorf("not a line of a JSON log: %s", line)
+			}
+		}
+	}
+}
+
+// strangers sends what does not belong there to a node's port: it must be cut off, and nothing else happen.
+func strangers(t *testing.T, addr string) {
+	t.Helper()
+	overlong := make([]byte, 32)
+	binary.LittleEndian.PutUint32(overlong, wire.Magic)
+	overlong[4] = wire.Version
+	overlong[5] = byte(wire.KindPropose)
+	for i := range 16 { // wherever the length is
+		overlong[16+i] = 0xff
+	}
+	for name, bytes := range map[string][]byte{
+		"http":               []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+		"garbage":            []byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\xff\xff\xff\xff\xff"),
+		"an over-long frame": append([]byte(wire.ClientPreamble), overlong...),
+	} {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Write(bytes)
+		conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if n, err := conn.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: %d bytes, %v; the connection should be closed", name, n, err)
+		}
+		conn.Close()
+	}
+}
+
+// Every way to start a node wrongly must be refused with a message that names the thing and the way out, and the right
+// way must work afterwards: nothing was lost by the attempt.
+func TestServeRefusals(t *testing.T) {
+	t.Parallel()
+	addr := freeAddrs(t, 1)[0]
+	dir := filepath.Join(t.TempDir(), "data")
+	peers := "1=" + addr
+	refuse := func(want string, args ...string) {
+		t.Helper()
+		code, out, errs := spawn(t, args...)
+		if code != exitRuntime || !strings.Contains(errs, want) || out != "" || strings.Contains(errs, "goroutine ") {
+			t.Errorf("%v: exit %d, no %q in:\n%s", args, code, want, errs)
+		}
+	}
+	refuse("--bootstrap", serveArgs(1, dir, peers)...) // never ran
+	s := startServer(t, serveArgs(1, dir, peers, "--bootstrap")...)
+	refuse("in use", serveArgs(1, dir, "1="+freeAddrs(t, 1)[0])...)
+	refuse("another process listens there", serveArgs(1, filepath.Join(t.TempDir(), "other"), peers, "--bootstrap")...)
+	refuse("cannot assign", serveArgs(1, filepath.Join(t.TempDir(), "far"), "1=192.0.2.1:7001", "--bootstrap")...)
+	s.end(t)
+	refuse("leave out --bootstrap", serveArgs(1, dir, peers, "--bootstrap")...)
+	refuse("node 1, not of node 2", serveArgs(2, dir, "2="+addr)...)
+	wrongCluster := serveArgs(1, dir, peers)
+	wrongCluster[4] = "8"
+	refuse("check --node, --cluster-id", wrongCluster...)
+	startServer(t, serveArgs(1, dir, peers)...).end(t)
+}
+
+// Damage to a log must be found by serve, which must not vote on it, and by wal verify, with file and offset.
+func TestDamagedLog(t *testing.T) {
+	t.Parallel()
+	base := t.TempDir()
+	args := small(t, "--nodes", "1", "--cluster", "inproc", "--keep-data")
+	for i := range args {
+		if args[i] == "--data-dir" {
+			args[i+1] = base
+		}
+	}
+	code, out, errs := spawn(t, args...)
+	decode(t, code, out, errs)
+	dirs, err := filepath.Glob(filepath.Join(base, "run-*", "cluster", "node1"))
+	if err != nil || len(dirs) != 1 {
+		t.Fatalf("%v, %v", dirs, err)
+	}
+	dir := dirs[0]
+	code, out, errs = call(nil, "wal", "verify", dir)
+	if code != exitOK || !strings.Contains(out, "node 1") {
+		t.Fatalf("exit %d: %s%s", code, out, errs)
+	}
+	code, out, errs = call(nil, "wal", "inspect", "--records", dir)
+	if code != exitOK || !strings.Contains(out, "Accept") || !strings.Contains(out, "log of node 1") {
+		t.Fatalf("exit %d: %.2000s%s", code, out, errs)
+	}
+	code, record, errs := call(nil, "wal", "inspect", "--records", "--format", "json", dir)
+	if code != exitOK {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	file, offset := thirdAccept(t, record)
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := bytes.Clone(whole)
+	flipped[offset+50] ^= 4
+	for name, damaged := range map[string][]byte{"bit-flipped": flipped, "truncated": whole[:offset+50], "empty": nil} {
+		if err := os.WriteFile(file, damaged, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if code, out, errs := call(nil, "wal", "verify", dir); code != exitRuntime || !strings.Contains(errs, filepath.Base(file)) {
+			t.Errorf("%s: wal verify: exit %d, %s%s", name, code, out, errs)
+		}
+		id := strings.TrimSpace(clusterOf(t, record, dir))
+		node := serveArgs(1, dir, "1="+freeAddrs(t, 1)[0])
+		node[4] = id
+		code, _, errs := spawn(t, node...)
+		if code != exitRuntime || !strings.Contains(errs, filepath.Base(file)) || !strings.Contains(errs, "wal verify") {
+			t.Errorf("%s: serve: exit %d, %s", name, code, errs)
+		}
+	}
+}
+
+// thirdAccept finds a record well before the end of the log: damage there is never a torn tail.
+func thirdAccept(t *testing.T, records string) (file string, offset int64) {
+	t.Helper()
+	n := 0
+	for line := range strings.Lines(records) {
+		var r struct {
+			File   string
+			Offset int64
+			Kind   string
+		}
+		if json.Unmarshal([]byte(line), &r) == nil && r.Kind == "Accept" {
+			if n++; n == 3 {
+				return r.File, r.Offset
+			}
+		}
+	}
+	t.Fatalf("no third Accept record in:\n%.2000s", records)
+	return "", 0
+}
+
+// clusterOf reads the cluster id from the last line of an inspection in JSON.
+func clusterOf(t *testing.T, records, dir string) string {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(records), "\n")
+	var report struct{ Identity struct{ Cluster uint64 } }
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &report); err != nil || report.Identity.Cluster == 0 {
+		t.Fatalf("%s: %v in %s", dir, err, lines[len(lines)-1])
+	}
+	return strconv.FormatUint(report.Identity.Cluster, 10)
+}
+
+// A node whose parent is gone must end by itself, also where the kernel does not see to it.
+func TestServeEndsWithParent(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, serveArgs(1, filepath.Join(t.TempDir(), "data"), "1="+freeAddrs(t, 1)[0], "--bootstrap", "--with-parent")...)
+	s.input.Close()
+	if err := s.cmd.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, s.log)
+	}
+}
+
+// The probe must measure every limit and leave nothing behind.
+func TestProbeCommand(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "probe")
+	code, out, errs := spawn(t, "probe", "--quick", "--format", "json", "--data-dir", dir)
+	var p probed
+	if err := json.Unmarshal([]byte(out), &p); err != nil || code != exitOK {
+		t.Fatalf("exit %d, %v: %s", code, err, errs)
+	}
+	l := &p.Limits
+	if l.Fsync.P50 <= 0 || l.LoopbackRTT.P50 <= 0 || l.LoopbackBandwidth <= 0 || l.CRC32C <= 0 || l.Copy <= 0 || l.Pipe.OpsPerSecond <= 0 || l.Pipe.FrameBytes <= 0 {
+		t.Errorf("%+v", l)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("the probe's directory is still there")
+	}
+	var text bytes.Buffer
+	if err := p.text(&text); err != nil || !strings.Contains(text.String(), "bare pipe") {
+		t.Errorf("%v\n%s", err, &text)
+	}
+}
