@@ -42,6 +42,7 @@ type track struct {
 	base, last engine.Metrics
 	sum        counts
 	seen       bool // base is set
+	fresh      bool // last was read in this round
 	heapMax    uint64
 	diskMax    int64
 	samples    []result.NodeSample
@@ -52,27 +53,27 @@ const samplesMax = 256
 
 // counts are the counters that costs are made of.
 type counts struct {
-	cpu, walBytes, netBytes, fsyncs, messages, allocs, gc, commands, elections uint64
+	cpu, walBytes, netBytes, fsyncs, messages, allocs, gc, commands, elections, snapshots, installs uint64
 }
 
 func countsOf(m *engine.Metrics) counts {
 	return counts{
 		cpu: m.CPUNanos, walBytes: m.WALBytes, netBytes: m.NetBytesSent, fsyncs: m.Fsyncs, messages: m.MessagesSent,
-		allocs: m.Mallocs, gc: m.GCCount, commands: m.Commands, elections: m.Elections,
+		allocs: m.Mallocs, gc: m.GCCount, commands: m.Commands, elections: m.Elections, snapshots: m.Snapshots, installs: m.SnapInstalls,
 	}
 }
 
 func (c counts) plus(o counts) counts {
 	return counts{
 		c.cpu + o.cpu, c.walBytes + o.walBytes, c.netBytes + o.netBytes, c.fsyncs + o.fsyncs, c.messages + o.messages,
-		c.allocs + o.allocs, c.gc + o.gc, c.commands + o.commands, c.elections + o.elections,
+		c.allocs + o.allocs, c.gc + o.gc, c.commands + o.commands, c.elections + o.elections, c.snapshots + o.snapshots, c.installs + o.installs,
 	}
 }
 
 func (c counts) minus(o counts) counts {
 	return counts{
 		c.cpu - o.cpu, c.walBytes - o.walBytes, c.netBytes - o.netBytes, c.fsyncs - o.fsyncs, c.messages - o.messages,
-		c.allocs - o.allocs, c.gc - o.gc, c.commands - o.commands, c.elections - o.elections,
+		c.allocs - o.allocs, c.gc - o.gc, c.commands - o.commands, c.elections - o.elections, c.snapshots - o.snapshots, c.installs - o.installs,
 	}
 }
 
@@ -104,12 +105,17 @@ func (c *collector) sample(ctx context.Context, at time.Duration) {
 	defer c.mu.Unlock()
 	for i := range c.tracks {
 		t := &c.tracks[i]
+		heap, collections := t.last.HeapBytes, t.last.GCCount
+		if !t.fresh { // down, or paused
+			heap, collections = 0, 0
+		}
+		t.fresh = false
 		disk := int64(0)
 		if c.dirs != nil {
 			disk, _ = env.Bytes(c.dirs[i]) // a file that is renamed while we look: the next sample will tell
 		}
-		t.heapMax, t.diskMax = max(t.heapMax, t.last.HeapBytes), max(t.diskMax, disk)
-		t.samples = append(t.samples, result.NodeSample{At: int64(at), HeapBytes: t.last.HeapBytes, GCCount: t.last.GCCount, DiskBytes: disk})
+		t.heapMax, t.diskMax = max(t.heapMax, heap), max(t.diskMax, disk)
+		t.samples = append(t.samples, result.NodeSample{At: int64(at), HeapBytes: heap, GCCount: collections, DiskBytes: disk})
 	}
 }
 
@@ -138,7 +144,7 @@ func (t *track) add(m *engine.Metrics) {
 		t.sum = t.total()
 		t.base, t.seen = engine.Metrics{}, true
 	}
-	t.last = *m
+	t.last, t.fresh = *m, true
 }
 
 // total is what the node did since begin, in all its incarnations.
@@ -199,7 +205,7 @@ func (t *track) node(id int, n counts) result.Node {
 	}
 	return result.Node{
 		Node: id, CPU: int64(n.cpu), Commands: n.commands, Fsyncs: n.fsyncs, WALBytes: n.walBytes, Elections: n.elections,
-		GCCount: n.gc, HeapBytesMax: t.heapMax, DiskBytesMax: t.diskMax, Samples: thin,
+		Snapshots: n.snapshots, SnapInstalls: n.installs, GCCount: n.gc, HeapBytesMax: t.heapMax, DiskBytesMax: t.diskMax, Samples: thin,
 	}
 }
 

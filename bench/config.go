@@ -83,7 +83,7 @@ func DefaultConfig() Config {
 	return Config{
 		Cluster: Process, Nodes: 3, Mode: ModeMulti, Engine: cluster.DefaultSettings(), DataDir: DefaultDataDir,
 		Load: load.Config{
-			Clients: 4, Inflight: 4096, Duration: 15 * time.Second, Warmup: 3 * time.Second, Keys: 100_000,
+			Clients: 4, Inflight: 1024, Duration: 15 * time.Second, Warmup: 3 * time.Second, Keys: 100_000,
 			Values: load.Values{Sizes: load.FixedSize(16), Ratio: 1},
 		},
 	}

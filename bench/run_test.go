@@ -109,6 +109,33 @@ func TestRunFaults(t *testing.T) {
 	}
 }
 
+// A follower that was down for longer than the log is kept must come back by a snapshot, and the audit must see that it
+// has everything; the disk must stay within what the settings allow meanwhile.
+func TestRunCatchUpFromSnapshot(t *testing.T) {
+	t.Parallel()
+	c := quick(t)
+	c.Engine.SnapshotBytes, c.Engine.RetainBytes = 1<<20, 1<<20
+	c.Load.Rate, c.Load.Inflight, c.Load.Duration, c.Load.Values.Sizes = 4000, 4096, 4*time.Second, load.FixedSize(1000)
+	f, err := cluster.ParseFault("kill:node2@500ms+2s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Faults = []cluster.Fault{f}
+	r := mustRun(t, c)
+	for _, n := range r.Nodes {
+		t.Logf("%+v", n)
+		if n.Node == 2 && n.SnapInstalls == 0 || n.Snapshots == 0 {
+			t.Errorf("node %d: %d snapshots written, %d installed", n.Node, n.Snapshots, n.SnapInstalls)
+		}
+		if n.DiskBytesMax == 0 || n.DiskBytesMax > 40<<20 {
+			t.Errorf("node %d: %d bytes on disk", n.Node, n.DiskBytesMax)
+		}
+	}
+	if r.Faults[0].CaughtUp <= 0 {
+		t.Errorf("not caught up: %+v", r.Faults[0])
+	}
+}
+
 // The in-process cluster, the null state machine, the per-command interface and reads go other ways through the code.
 func TestRunInProcess(t *testing.T) {
 	t.Parallel()

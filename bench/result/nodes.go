@@ -10,7 +10,9 @@ type Node struct {
 	Commands     uint64 `json:"commands"` // executed
 	Fsyncs       uint64 `json:"fsyncs"`
 	WALBytes     uint64 `json:"wal_bytes"`
-	Elections    uint64 `json:"elections"` // leaderships won
+	Elections    uint64 `json:"elections"`     // leaderships won
+	Snapshots    uint64 `json:"snapshots"`     // written
+	SnapInstalls uint64 `json:"snap_installs"` // received from another node: it lagged too far for the log
 	GCCount      uint64 `json:"gc_count"`
 	HeapBytesMax uint64 `json:"heap_bytes_max"` // objects, garbage included
 	DiskBytesMax int64  `json:"disk_bytes_max"` // of the data directory, preallocation included
@@ -19,7 +21,7 @@ type Node struct {
 	Samples []NodeSample `json:"samples,omitempty"`
 }
 
-// NodeSample is a reading of one node.
+// NodeSample is a reading of one node; without heap and collections, the node did not answer.
 type NodeSample struct {
 	At        int64  `json:"at_ns"`
 	HeapBytes uint64 `json:"heap_bytes"`

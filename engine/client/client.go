@@ -57,6 +57,7 @@ type Client struct {
 	pauseEnd  int64
 	pauseStep time.Duration
 
+	stats   Stats
 	wakeAt  int64         // when the manager wakes by itself
 	wake    chan struct{} // capacity 1: wakes it earlier
 	room    chan struct{} // closed when the queue has room again; nil: nobody waits
@@ -125,6 +126,24 @@ func newClient(c Config) *Client {
 	}
 	cl.ctx, cl.cancel = context.WithCancel(context.Background())
 	return cl
+}
+
+// Stats are counters since Dial.
+type Stats struct {
+	Blocks   uint64 // sent for the first time
+	Commands uint64 // in them
+	Resends  uint64 // of blocks: after a redirect, a lost connection, Busy, or silence
+	Busy     uint64 // times a request was turned away because a queue was full
+	Sessions uint64 // opened
+	Searches uint64 // for a leader, begun
+	Attaches uint64 // connections taken for the leader's
+}
+
+// Stats is a reading of the counters.
+func (c *Client) Stats() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stats
 }
 
 // Session is the present session; 0 if it is being opened anew.

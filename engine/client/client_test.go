@@ -44,6 +44,9 @@ func TestConcurrentCommandsGetTheirOwnResults(t *testing.T) {
 	if ok, _, _ := x.check(t, f); ok != 4000 {
 		t.Fatalf("%d of 4000 done", ok)
 	}
+	if s := c.Stats(); s.Commands != 4400 || s.Blocks == 0 || s.Blocks > 4400 || s.Resends != 0 || s.Sessions != 1 || s.Attaches != 1 || s.Searches != 1 {
+		t.Fatalf("%+v", s)
+	}
 }
 
 // What can go wrong: a block is cut, or its results, slot, session or sequence number are not its own.

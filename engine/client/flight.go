@@ -47,12 +47,16 @@ func (c *Client) launch(b *block) {
 	c.inFlight++
 	now := Now()
 	b.sent = now
+	c.stats.Blocks++
+	c.stats.Commands += uint64(b.count)
+	c.stats.Resends-- // send counts it
 	c.send(b, now)
 }
 
 // send sends a block over the present connection. mu is held.
 func (c *Client) send(b *block, now int64) {
 	b.on, b.lastSent, b.again = c.link, now, false
+	c.stats.Resends++
 	if !c.link.conn.Send(b.frame.Retain()) {
 		b.again = true // its queue is full, or it is about to report its end
 		c.pause(now)
@@ -155,6 +159,7 @@ func (c *Client) blockReply(l *link, b *block, r *wire.Reply, now int64) {
 		c.detach(l, 0)
 	case wire.StatusBusy:
 		b.again = true
+		c.stats.Busy++
 		c.pause(now)
 	case wire.StatusSessionGone:
 		c.sessionGone(l, b, r, now)

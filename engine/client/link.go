@@ -149,6 +149,7 @@ func (c *Client) detach(l *link, hint wire.NodeID) {
 // mu is held.
 func (c *Client) attach(l *link, now int64) {
 	c.link, c.hint, c.lastErr = l, 0, nil
+	c.stats.Attaches++
 	c.paused, c.pauseStep = false, c.c.RetryMin
 	l.heardAt, l.patience = now, int64(c.c.AttemptTimeout)
 	c.openSent = 0

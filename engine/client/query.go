@@ -120,6 +120,7 @@ func (c *Client) answer(l *link, f *wire.Buffer) {
 		q.awaited, q.again = false, true
 		switch a.Status {
 		case wire.StatusBusy:
+			c.stats.Busy++
 			c.pause(now)
 		case wire.StatusNotLeader:
 			c.detach(l, a.Leader)

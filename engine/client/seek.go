@@ -248,6 +248,7 @@ func (s *seeker) begin(now int64, hint wire.NodeID) {
 		}
 	}
 	likely := c.byNode[hint]
+	c.stats.Searches++
 	c.mu.Unlock()
 	if present != nil { // silent: ask it and all others
 		s.ask(now)

@@ -55,6 +55,7 @@ func (c *Client) openReply(l *link, r *wire.Reply, now int64) {
 			return
 		}
 		c.session, c.nextSeq, c.openID, c.openSent = r.Session, 1, 0, 0
+		c.stats.Sessions++
 		c.pauseStep = c.c.RetryMin
 		select {
 		case <-c.opened:
@@ -74,7 +75,9 @@ func (c *Client) openReply(l *link, r *wire.Reply, now int64) {
 	case wire.StatusUnknown, wire.StatusClosed:
 		c.detach(l, 0)
 	default:
-		if r.Status != wire.StatusBusy {
+		if r.Status == wire.StatusBusy {
+			c.stats.Busy++
+		} else {
 			c.lastErr = statusError(r.Status)
 		}
 		c.pause(now)
