@@ -11,6 +11,7 @@ import (
 	"github.com/paxbench/paxbench/bench/load"
 	"github.com/paxbench/paxbench/bench/result"
 	"github.com/paxbench/paxbench/engine/wal"
+	"github.com/paxbench/paxbench/wire"
 )
 
 // Limits of what a measurement may be disturbed by.
@@ -101,16 +102,27 @@ func (r *run) judge(out *result.Result) {
 	if r.cluster != nil {
 		note("all nodes were started again from disk and everything was read back once more; their logs agree in %d slots", r.verdict.log.Slots)
 	}
+	if missed := len(r.config.Faults) - len(r.injected); missed > 0 && !out.Partial {
+		out.Invalidate("the load ended before %d of %d faults had struck and healed; run longer", missed, len(r.config.Faults))
+	}
 	for _, i := range r.injected {
 		if i.CaughtUp.IsZero() {
-			out.Invalidate("after %s node %v did not catch up", i.Fault, i.Nodes)
+			out.Invalidate("after %s %s did not catch up", i.Fault, nodeNames(i.Nodes))
 		} else {
-			note("%s: node %v was back and had caught up %s after it was healed", i.Fault, i.Nodes, i.CaughtUp.Sub(i.Healed).Round(time.Millisecond))
+			note("%s: %s had caught up %s after the heal", i.Fault, nodeNames(i.Nodes), i.CaughtUp.Sub(i.Healed).Round(time.Millisecond))
 		}
 	}
 	if r.cluster != nil && !r.cluster.InProcess() && r.loaded.Window > 0 {
 		note("generator's processor time: %.2f cores of %d", r.spent.generator.Seconds()/r.loaded.Window.Seconds(), r.env.Cores)
 	}
+}
+
+func nodeNames(nodes []wire.NodeID) string {
+	names := make([]string, len(nodes))
+	for i, node := range nodes {
+		names[i] = fmt.Sprintf("node %d", node)
+	}
+	return strings.Join(names, ", ")
 }
 
 // clean ends what runs and removes the data. A run that failed keeps it, for a look at the logs.

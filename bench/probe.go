@@ -26,7 +26,7 @@ type Limits struct {
 	PipeFsync          string         `json:"pipe_fsync"`             // always
 	PipeNodes          int            `json:"pipe_nodes"`             // 3
 	PipeBytesPerSecond float64        `json:"pipe_frame_bytes_per_s"` // into each log
-	Took               time.Duration  `json:"took_ns"`                //
+	Took               time.Duration  `json:"took_ns"`
 }
 
 // ProbeConfig says where and how long to probe.

@@ -56,7 +56,10 @@ func Run(ctx context.Context, c Config) (*result.Result, error) {
 	}
 	r := &run{config: &c}
 	out, err := r.all(ctx)
-	interrupted := errors.Is(err, ErrInterrupted) || errors.Is(err, context.Canceled)
+	if errors.Is(err, context.Canceled) {
+		err = ErrInterrupted
+	}
+	interrupted := errors.Is(err, ErrInterrupted)
 	good := err == nil && out.Safety.Verdict != result.Violated
 	return out, errors.Join(err, r.clean(good || interrupted))
 }
@@ -66,10 +69,10 @@ func (r *run) all(ctx context.Context) (*result.Result, error) {
 	early, release := UntilStopped(ctx, r.config.Stop)
 	defer release()
 	if err := r.prepare(early); err != nil {
-		return nil, err
+		return nil, causeOf(early, err)
 	}
 	if err := r.start(early); err != nil {
-		return nil, err
+		return nil, causeOf(early, err)
 	}
 	// The unasked death of a node ends everything: what would be measured from there on is another cluster.
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -83,13 +86,37 @@ func (r *run) all(ctx context.Context) (*result.Result, error) {
 			}
 		}()
 	}
-	base, err := r.baseline(early)
+	base, targets, err := r.connect(early)
 	if err != nil {
-		return nil, err
+		return nil, causeOf(ctx, causeOf(early, err))
 	}
-	targets, err := dial(early, r.nodes, r.config.Load)
-	if err != nil {
-		return nil, err
+	if err := r.drive(ctx, targets); err != nil {
+		return nil, causeOf(ctx, err)
+	}
+	for key, version := range base {
+		r.loaded.Ledger.Baseline(key, version)
+	}
+	if err := r.check(ctx); err != nil {
+		return nil, causeOf(ctx, err)
+	}
+	return r.result(), nil
+}
+
+// causeOf gives the cause of the end of ctx in place of the many errors that this end leads to.
+func causeOf(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// connect reads what was there before the load, and opens the load's sessions.
+func (r *run) connect(ctx context.Context) (base map[uint32]uint64, targets []load.Target, err error) {
+	if base, err = r.baseline(ctx); err != nil {
+		return nil, nil, err
+	}
+	if targets, err = dial(ctx, r.nodes, r.config.Load); err != nil {
+		return nil, nil, err
 	}
 	if hook := r.config.hooks.cluster; hook != nil {
 		hook(r.cluster)
@@ -99,16 +126,7 @@ func (r *run) all(ctx context.Context) (*result.Result, error) {
 			targets[i] = hook(t)
 		}
 	}
-	if err := r.drive(ctx, targets); err != nil {
-		return nil, err
-	}
-	for key, version := range base {
-		r.loaded.Ledger.Baseline(key, version)
-	}
-	if err := r.check(ctx); err != nil {
-		return nil, err
-	}
-	return r.result(), nil
+	return base, targets, nil
 }
 
 // prepare makes the data directory, reads the environment and probes the limits.
@@ -116,6 +134,7 @@ func (r *run) prepare(ctx context.Context) error {
 	c := r.config
 	r.env = env.Collect(c.DataDir)
 	if c.Cluster == Remote {
+		r.env.Disk = env.Disk{} // ours, not that of the logs
 		return nil
 	}
 	if err := checkDisk(c, r.env.Disk); err != nil {
@@ -207,8 +226,8 @@ func (r *run) drive(ctx context.Context, targets []load.Target) error {
 	err = errors.Join(err, beside.end(ctx))
 	r.injected, r.spent, r.measuring = beside.injected, beside.spent, beside.measuring
 	err = errors.Join(err, closeTargets(targets))
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	if err == nil && ctx.Err() != nil { // the load was aborted, which is no error of its own
+		err = ctx.Err()
 	}
 	return err
 }

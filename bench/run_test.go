@@ -74,7 +74,7 @@ func TestRunProcesses(t *testing.T) {
 func TestRunFaults(t *testing.T) {
 	t.Parallel()
 	c := quick(t)
-	c.Load.Rate, c.Load.Duration = 500, 7*time.Second
+	c.Load.Rate, c.Load.Duration = 300, 10*time.Second
 	for _, spec := range []string{"kill:leader@500ms+1s", "pause:leader@2500ms+1s", "kill:follower@4500ms+500ms", "pause:node2@5700ms+300ms"} {
 		f, err := cluster.ParseFault(spec)
 		if err != nil {

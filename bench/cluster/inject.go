@@ -45,7 +45,7 @@ func (i *Injector) Run(ctx context.Context, start time.Time, stop <-chan struct{
 		if !sleepUntil(ctx, start.Add(f.At), stop) {
 			return context.Cause(ctx)
 		}
-		if err := i.one(ctx, f, start, rng, stop); err != nil {
+		if err := i.one(ctx, f, rng, stop); err != nil {
 			return fmt.Errorf("fault %s: %w", f, err)
 		}
 	}
@@ -60,7 +60,7 @@ func (i *Injector) Done(ctx context.Context) []Injected {
 	return i.done
 }
 
-func (i *Injector) one(ctx context.Context, f Fault, start time.Time, rng *rand.Rand, stop <-chan struct{}) error {
+func (i *Injector) one(ctx context.Context, f Fault, rng *rand.Rand, stop <-chan struct{}) error {
 	leader := wire.NodeID(0)
 	if f.Target == TargetLeader || f.Target == TargetFollower {
 		var err error
@@ -72,8 +72,9 @@ func (i *Injector) one(ctx context.Context, f Fault, start time.Time, rng *rand.
 	if err := i.forEach(done.Nodes, func(m *Member) error { return strike(f.Kind, m) }); err != nil {
 		return err
 	}
-	i.log("%s: %s of node %v", f, f.Kind, done.Nodes)
-	sleepUntil(ctx, start.Add(f.At+f.For), stop)
+	i.log("%s: struck node %v", f, done.Nodes)
+	// Counted from when it struck: a fault that had to wait for a leader lasts as long as was asked for.
+	sleepUntil(ctx, done.Struck.Add(f.For), stop)
 	if err := i.forEach(done.Nodes, func(m *Member) error { return heal(ctx, f.Kind, m) }); err != nil {
 		return err
 	}

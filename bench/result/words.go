@@ -81,6 +81,9 @@ func (r *Result) data() string {
 // engine says how the cluster was set up.
 func (r *Result) engine() string {
 	c := &r.Config
+	if c.BatchBytes == 0 {
+		return "as its nodes were started"
+	}
 	parts := []string{fmt.Sprintf("batches up to %s", Bytes(float64(c.BatchBytes)))}
 	if c.BatchDelay > 0 {
 		parts = append(parts, "delay "+Duration(c.BatchDelay))

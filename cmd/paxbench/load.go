@@ -32,6 +32,9 @@ else should write the load's keys (k00000000, k00000001, ...) meanwhile: the aud
 	fs.StringVar(&c.ProfileDir, "profile", "", "write a processor profile of the generator into this directory")
 	configFlags(cmd, a, &c.configFile, &c.printOnly, func() error {
 		c.Load.SM, _ = load.ParseSM(machine) // the flag's choices are those of ParseSM
+		if c.Load.Ops > 0 && !fs.Changed("duration") {
+			c.Load.Duration = 0 // a default must not cut short what was asked for
+		}
 		if c.Nodes = len(c.Targets); c.Nodes == 0 {
 			return usagef("load needs --targets: the addresses of all nodes, host:port,host:port,...")
 		}

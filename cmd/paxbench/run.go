@@ -1,7 +1,7 @@
 package main
 
 import (
-	"context"
+	"errors"
 	"fmt"
 
 	"github.com/paxbench/paxbench/bench"
@@ -69,6 +69,9 @@ the defaults. The first ^C ends the load, checks and reports what there is; the 
 	fs.StringVar(&c.ProfileDir, "profile", "", "write processor profiles of nodes and generator into this directory")
 	configFlags(cmd, a, &c.configFile, &c.printOnly, func() error {
 		c.Load.SM, _ = load.ParseSM(c.Engine.StateMachine) // the flag's choices are those of ParseSM
+		if c.Load.Ops > 0 && !fs.Changed("duration") {
+			c.Load.Duration = 0 // a default must not cut short what was asked for
+		}
 		return a.measure(c)
 	})
 	return cmd
@@ -116,9 +119,9 @@ func (a *app) measure(c *runConfig) error {
 func runError(err error) error {
 	var memory *bench.MemoryDiskError
 	switch {
-	case asError(err, &memory):
+	case errors.As(err, &memory):
 		return &codeError{exitUsage, err}
-	case isInterrupt(err):
+	case errors.Is(err, bench.ErrInterrupted):
 		return &codeError{exitInterrupted, fmt.Errorf("interrupted")}
 	}
 	return err
@@ -146,8 +149,4 @@ func isClosed(c <-chan struct{}) bool {
 	default:
 		return false
 	}
-}
-
-func isInterrupt(err error) bool {
-	return asIs(err, bench.ErrInterrupted) || asIs(err, context.Canceled)
 }

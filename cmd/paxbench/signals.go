@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -38,7 +37,3 @@ func (a *app) signals() (ctx context.Context, stop <-chan struct{}, release func
 		cancel(nil)
 	}
 }
-
-func asIs(err, target error) bool { return errors.Is(err, target) }
-
-func asError[T error](err error, target *T) bool { return errors.As(err, target) }

@@ -3,8 +3,11 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/paxbench/paxbench/bench/env"
 )
 
 // Whoever types something wrong must be told what, and what would be right, with exit code 2, before anything starts.
@@ -108,6 +111,24 @@ func TestUsageErrors(t *testing.T) {
 		if strings.Contains(errs, "goroutine ") {
 			t.Errorf("%s: panicked:\n%s", c.line, errs)
 		}
+	}
+}
+
+// A durable run in memory must be refused with the ways out, and leave nothing there.
+func TestMemoryRefused(t *testing.T) {
+	t.Parallel()
+	disk, err := env.DiskOf("/dev/shm")
+	if err != nil || !disk.Memory() {
+		t.Logf("no file system in memory at /dev/shm here: %+v, %v", disk, err)
+		return
+	}
+	dir := filepath.Join("/dev/shm", "paxbench-"+filepath.Base(t.TempDir())+strconv.Itoa(os.Getpid()))
+	code, out, errs := call(nil, "run", "--data-dir", dir)
+	if code != exitUsage || out != "" || !strings.Contains(errs, "--allow-tmpfs") || !strings.Contains(errs, "tmpfs") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Errorf("%s was made", dir)
 	}
 }
 
