@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,12 +110,22 @@ func (r *run) judge(out *result.Result) {
 		if i.CaughtUp.IsZero() {
 			out.Invalidate("after %s %s did not catch up", i.Fault, nodeNames(i.Nodes))
 		} else {
-			note("%s: %s had caught up %s after the heal", i.Fault, nodeNames(i.Nodes), i.CaughtUp.Sub(i.Healed).Round(time.Millisecond))
+			note("%s: %s had caught up %s after the heal, %s", i.Fault, nodeNames(i.Nodes), i.CaughtUp.Sub(i.Healed).Round(time.Millisecond), caughtUpFrom(out.Nodes, i.Nodes))
 		}
 	}
 	if r.cluster != nil && !r.cluster.InProcess() && r.loaded.Window > 0 {
 		note("generator's processor time: %.2f cores of %d", r.spent.generator.Seconds()/r.loaded.Window.Seconds(), r.env.Cores)
 	}
+}
+
+// caughtUpFrom says where nodes that had been away took what they missed.
+func caughtUpFrom(all []result.Node, nodes []wire.NodeID) string {
+	for _, n := range all {
+		if n.SnapInstalls > 0 && slices.Contains(nodes, wire.NodeID(n.Node)) {
+			return "from a peer's snapshot and its log"
+		}
+	}
+	return "from a peer's log"
 }
 
 func nodeNames(nodes []wire.NodeID) string {

@@ -19,7 +19,8 @@ type Outage struct {
 	GapAt      int64
 
 	// Recovered is from the fault to the start of the first sliding window (RateWindow) whose rate is back to 95% of
-	// RateBefore. 0: the rate never fell. If it fell below a half of RateBefore, windows before that do not count.
+	// RateBefore. 0: the rate never fell. If it fell below a half of RateBefore within FallWithin of the fault, windows
+	// before that do not count; a fall that begins later is not this fault's.
 	Recovered int64
 
 	// RateBefore is the median rate of the windows before the fault, in operations per second.
@@ -31,6 +32,10 @@ const Never = -1
 
 // RateWindow is the length of the sliding window in which Outage takes rates.
 const RateWindow = 100 * time.Millisecond
+
+// FallWithin is how long after a fault a fall of the rate may begin and still be its effect: longer than any failure
+// detection here.
+const FallWithin = 2 * time.Second
 
 const (
 	beforeMax      = 5 * time.Second // how far back RateBefore looks
@@ -114,7 +119,8 @@ func (t *Timeline) recovered(o *Outage, at, until int64) {
 		return
 	}
 	after := t.windows(from, to-width, width)
-	start := slices.IndexFunc(after, func(n uint64) bool { return float64(n) < fallenShare*float64(median) })
+	early := after[:min(len(after), int(int64(FallWithin)/t.Width))]
+	start := slices.IndexFunc(early, func(n uint64) bool { return float64(n) < fallenShare*float64(median) })
 	start = max(start, 0)
 	for i, n := range after[start:] {
 		if float64(n) >= recoveredShare*float64(median) {

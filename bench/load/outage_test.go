@@ -81,6 +81,20 @@ func TestOutageWithoutEffect(t *testing.T) {
 	}
 }
 
+// A dip long after a fault that did no harm (a killed follower's restart, a slow disk) is not that fault's: taken for its
+// effect it would say that the cluster needed half a minute to recover from nothing.
+func TestOutageIgnoresLateDips(t *testing.T) {
+	o := series(40_000, func(i int64) uint32 {
+		if i >= 35_000 && i < 35_150 {
+			return 0
+		}
+		return 10
+	}).Outage(5000*ms, 36_000*ms)
+	if o.Recovered != 0 {
+		t.Errorf("recovered = %v, want 0: the rate did not fall", time.Duration(o.Recovered))
+	}
+}
+
 // Back, but slower: availability is not recovery.
 func TestOutageRecoversLater(t *testing.T) {
 	o := series(20_000, func(i int64) uint32 {
