@@ -9,6 +9,7 @@ import (
 	"github.com/paxbench/paxbench/engine/paxos"
 	"github.com/paxbench/paxbench/engine/snapshot"
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // applyKind says what an item in an applier's mailbox is.
@@ -203,7 +204,7 @@ func (a *applier) slot(it *applyItem) {
 	a.g.applied.Store(uint64(a.applied))
 	a.g.count.slots.Inc()
 	if it.flight != nil {
-		a.g.stages.apply.record(nanotime() - it.flight.learned)
+		a.g.stages.apply.record(a.g.node.nanotime() - it.flight.learned)
 		putFlight(it.flight)
 	}
 	if len(a.waiting) > 0 {
@@ -362,6 +363,9 @@ func (a *applier) reply(blk wire.Block) *wire.Reply {
 // complete gives the result to whoever waits for block i.
 func (a *applier) complete(i int) {
 	if a.run.waiters != nil {
+		if plant.Is(plant.RepliesSwapped) {
+			i = (i + 1) % len(a.run.waiters)
+		}
 		a.run.waiters[i].Complete(&a.result)
 	}
 }
@@ -419,6 +423,10 @@ func (a *applier) restore(f *snapshot.File) error {
 	sessions, err := readSessions(src)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.Path, err)
+	}
+	if plant.Is(plant.SessionsNotInSnapshot) {
+		sessions.release()
+		sessions = newSessionTable()
 	}
 	a.sessions.release()
 	a.sessions = sessions

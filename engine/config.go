@@ -35,6 +35,12 @@ type Config struct {
 	// forgotten its votes must not vote; with it one that holds anything is refused.
 	Bootstrap bool
 
+	// AcceptTornTail lets a cluster of one start although the end of its log is not whole, cutting it. Such an end is
+	// most likely a write that a power loss interrupted and nobody was told of; but if the disk is damaged it may have
+	// been acknowledged, and there is no peer to ask. Without it the node refuses (*wal.TornError). Larger clusters,
+	// and policies other than always, which promise less, cut it in any case.
+	AcceptTornTail bool
+
 	Groups          int // replicated logs on this node, with ids 1..Groups; default 1; the same on every node
 	NewStateMachine func(wire.GroupID) StateMachine
 
@@ -153,6 +159,7 @@ func (c *Config) wal() wal.Config {
 	return wal.Config{
 		Dir: c.walDir(), Cluster: c.Cluster, Node: c.Node, Members: c.nodes(), Bootstrap: c.Bootstrap,
 		SegmentBytes: c.SegmentBytes, Policy: c.Fsync, FS: c.FS,
+		RefuseTorn: len(c.Members) == 1 && c.Fsync.Mode == wal.Always && !c.AcceptTornTail,
 	}
 }
 

@@ -38,7 +38,7 @@ func (l *loop) dispatchRecords(out *paxos.Output) {
 		for _, r := range out.Records {
 			w.bytes += int64(r.Frame.Len())
 		}
-		w.last, w.handed = out.LastLSN, nanotime()
+		w.last, w.handed = out.LastLSN, l.g.node.nanotime()
 		l.g.syncBacklog.Add(w.bytes)
 	}
 	for _, m := range out.Messages {
@@ -63,7 +63,7 @@ func (l *loop) dispatchChosen(chosen []paxos.Chosen) {
 	if len(chosen) == 0 {
 		return
 	}
-	now := nanotime()
+	now := l.g.node.nanotime()
 	for _, c := range chosen {
 		item := applyItem{kind: applyChosen, chosen: c}
 		for l.flights.len() > 0 && l.flights.first().slot <= c.Slot {
@@ -100,6 +100,9 @@ func (l *loop) readReady(r paxos.ReadReady) {
 // event logs a transition and acts upon it where the shell has a part in it.
 func (l *loop) event(e *paxos.Event) {
 	g := l.g
+	if g.node.driver != nil {
+		g.node.driver.c.Event(*e)
+	}
 	if e.Kind == paxos.EventPeerBehind {
 		g.transfers.start(e.Peer, e.Slot)
 		return

@@ -55,7 +55,7 @@ type Group struct {
 
 func newGroup(n *Node, id wire.GroupID, sm StateMachine) *Group {
 	g := &Group{
-		id: id, node: n, log: n.log.With("group", uint32(id)), stages: newStages(),
+		id: id, node: n, log: n.log.With("group", uint32(id)), stages: n.newStages(),
 		mailbox:  batching.NewMailbox[event](peerItemsMax, peerBytesMax),
 		loopDone: make(chan struct{}), snapBusy: make(chan struct{}, 1),
 	}
@@ -97,7 +97,7 @@ func (g *Group) propose(frame *wire.Buffer, blk wire.Block, done Completion) wir
 		g.count.busy.Inc()
 		return wire.StatusBusy
 	}
-	e := event{kind: eventPropose, frame: frame, block: blk, done: done, at: nanotime()}
+	e := event{kind: eventPropose, frame: frame, block: blk, done: done, at: g.node.nanotime()}
 	if !g.mailbox.PutUrgent(e) {
 		g.clientBytes.Sub(cost)
 		return wire.StatusClosed

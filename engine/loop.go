@@ -2,11 +2,14 @@ package engine
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/paxbench/paxbench/batching"
 	"github.com/paxbench/paxbench/engine/paxos"
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // eventKind says what an event in a loop's mailbox is.
@@ -101,7 +104,7 @@ func (l *loop) run() {
 		}
 		l.turn(tick)
 		if at, ok := l.batcher.Deadline(); ok && l.leading && l.held == nil && l.flights.len() < l.g.node.c.Window {
-			delay.Reset(time.Duration(max(at-nanotime(), 0)))
+			delay.Reset(time.Duration(max(at-l.g.node.nanotime(), 0)))
 		}
 	}
 }
@@ -109,7 +112,7 @@ func (l *loop) run() {
 // turn takes everything that has arrived and hands out what came of it.
 func (l *loop) turn(tick bool) {
 	l.events = l.g.mailbox.Swap(l.events)
-	l.now = nanotime()
+	l.now = l.g.node.nanotime()
 	for i := range l.events {
 		l.handle(&l.events[i])
 	}
@@ -210,12 +213,12 @@ func (l *loop) pump() {
 		}
 	}
 	for l.batcher.Ready(l.now, l.flights.len(), l.g.node.c.Window) {
-		start := nanotime()
+		start := l.g.node.nanotime()
 		f := getFlight()
 		var accept *wire.Buffer
 		var oldest int64
 		accept, f.waiters, oldest = l.batcher.Take(f.waiters)
-		f.proposed = nanotime()
+		f.proposed = l.g.node.nanotime()
 		l.g.stages.queue.record(start - oldest)
 		l.g.stages.batch.record(f.proposed - start)
 		if !l.propose(accept, f) {
@@ -230,6 +233,12 @@ func (l *loop) propose(accept *wire.Buffer, f *flight) bool {
 	switch outcome {
 	case paxos.Taken:
 		f.slot, f.ballot = slot, l.ballot
+		if plant.Is(plant.ReplyBeforeChosen) {
+			for i, c := range f.waiters {
+				c.Complete(&Result{Reply: wire.Reply{Slot: slot, Index: uint32(i), Empty: true}})
+			}
+			f.waiters = nil
+		}
 		l.flights.push(f)
 		return true
 	case paxos.Busy:
@@ -320,8 +329,8 @@ func (l *loop) shutdown() {
 	for _, q := range l.asked {
 		q.fail(l.g, wire.StatusClosed)
 	}
-	for _, b := range l.reads {
-		b.fail(l.g, wire.StatusClosed)
+	for _, token := range slices.Sorted(maps.Keys(l.reads)) { // in the order of asking, so that a simulated run repeats
+		l.reads[token].fail(l.g, wire.StatusClosed)
 	}
 	discard(l.core.Output())
 	l.core.Close()

@@ -74,7 +74,8 @@ type Latency struct {
 	Count int64 `json:"count"`
 }
 
-// histogram is one HDR histogram. The writer is one goroutine, so its lock is contended only while somebody reads.
+// histogram is one HDR histogram. The writer is one goroutine, so its lock is contended only while somebody reads. A nil
+// one records nothing: a simulator starts thousands of nodes and has no use for what they cost.
 type histogram struct {
 	mu sync.Mutex
 	h  *hdrhistogram.Histogram
@@ -89,6 +90,9 @@ func newHistogram() *histogram {
 
 // record adds one duration in nanoseconds.
 func (h *histogram) record(nanos int64) {
+	if h == nil {
+		return
+	}
 	nanos = min(max(nanos, 0), histogramMax)
 	h.mu.Lock()
 	err := h.h.RecordValue(nanos)
@@ -100,6 +104,9 @@ func (h *histogram) record(nanos int64) {
 
 // read summarises the histogram and, if told so, begins anew.
 func (h *histogram) read(reset bool) Latency {
+	if h == nil {
+		return Latency{}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l := Latency{
@@ -133,16 +140,27 @@ type stages struct {
 	queue, batch, wal, quorum, apply *histogram
 }
 
-func newStages() stages {
+func (n *Node) newStages() stages {
+	if n.driver != nil {
+		return stages{}
+	}
 	return stages{newHistogram(), newHistogram(), newHistogram(), newHistogram(), newHistogram()}
 }
 
 // clockBase is the origin of nanotime.
 var clockBase = time.Now()
 
-// nanotime is the monotonic clock in nanoseconds. It runs for measurements and batch delays only; the protocol counts
-// ticks.
+// nanotime is the monotonic clock in nanoseconds. It runs for measurements, batch delays and snapshot transfers only; the
+// protocol counts ticks.
 func nanotime() int64 { return int64(time.Since(clockBase)) }
+
+// nanotime is the node's clock: the monotonic one, or its driver's.
+func (n *Node) nanotime() int64 {
+	if n.driver != nil {
+		return n.driver.c.Now()
+	}
+	return nanotime()
+}
 
 // readProcess fills in what is known of the process.
 func (m *Metrics) readProcess() {

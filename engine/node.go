@@ -27,6 +27,7 @@ type Node struct {
 	syncer  *syncer
 	started time.Time
 	fsync   *histogram
+	driver  *Driver // nil but in a simulator
 
 	invalid       atomic.Uint64 // peer frames that name no group of this node
 	clientInvalid atomic.Uint64 // malformed frames from clients
@@ -124,6 +125,21 @@ func (n *Node) start(cores []*core) {
 		n.fail(fmt.Errorf("engine: serve: %w", err))
 	}
 	go n.supervise()
+}
+
+// spawn runs fn in the background: what is being written or sent while loops and appliers go on. The node's end waits
+// for it.
+func (n *Node) spawn(fn func()) {
+	n.background.Add(1)
+	run := func() {
+		defer n.background.Done()
+		fn()
+	}
+	if n.driver != nil {
+		n.driver.jobs = append(n.driver.jobs, run)
+		return
+	}
+	go run()
 }
 
 // receive takes a frame from a peer, with its reference, on a connection's goroutine. It never blocks.

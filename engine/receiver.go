@@ -22,6 +22,11 @@ type receiver struct {
 	box   *batching.Mailbox[*wire.Buffer]
 	parts *snapshot.Receiver
 	done  chan struct{}
+
+	// The copy under way when it last grew: a sender that died must not keep its place for ever.
+	have wire.Slot
+	size uint64
+	grew int64 // nanotime
 }
 
 func newReceiver(g *Group) *receiver {
@@ -85,6 +90,12 @@ func (r *receiver) piece(f *wire.Buffer) {
 	}
 	r.parts.SetHave(wire.Slot(r.g.snapshotAt.Load()))
 	a, err := r.parts.Chunk(m.Slot, m.Total, m.Offset, m.Data)
+	if a.Ignored && err == nil && r.stuck() {
+		// The sender of a newer snapshot is gone, and this one may be the newest that the living have.
+		r.parts.Abandon()
+		a, err = r.parts.Chunk(m.Slot, m.Total, m.Offset, m.Data)
+	}
+	r.progress()
 	if err != nil {
 		// The old state is intact. The sender is told where to go on, and begins anew if what came was refused.
 		r.g.log.Warn("piece of a snapshot refused", "peer", uint32(m.From), "slot", uint64(m.Slot), "err", err)
@@ -96,6 +107,16 @@ func (r *receiver) piece(f *wire.Buffer) {
 		r.ack(&m, a.Offset)
 	}
 }
+
+// progress notes whether the copy under way grew.
+func (r *receiver) progress() {
+	if slot, have, _ := r.parts.Progress(); slot != r.have || have != r.size {
+		r.have, r.size, r.grew = slot, have, r.g.node.nanotime()
+	}
+}
+
+// stuck says that the copy under way has not grown for longer than its sender goes on.
+func (r *receiver) stuck() bool { return r.g.node.nanotime()-r.grew > int64(transferGiveUp) }
 
 func (r *receiver) ack(m *wire.Message, offset uint64) {
 	r.g.send(m.From, &wire.Message{Kind: wire.KindSnapAck, Slot: m.Slot, Offset: offset, Total: m.Total})
@@ -112,6 +133,9 @@ func (r *receiver) install(f *snapshot.File, from wire.NodeID) {
 	}
 	done := make(chan error, 1)
 	g.applier.put(applyItem{kind: applyRestore, file: f, done: done})
+	if g.node.driver != nil {
+		g.node.driver.applyAll() // nobody else would
+	}
 	err := <-done
 	<-g.snapBusy
 	switch {

@@ -54,7 +54,7 @@ func (n *Node) recover() ([]*core, error) {
 		if recs[i].state == nil {
 			continue // nothing was read for it before the error
 		}
-		cores[i] = paxos.New(n.c.paxos(wire.GroupID(i+1)), recs[i].state)
+		cores[i] = paxos.New(n.paxos(wire.GroupID(i+1)), recs[i].state)
 		if err != nil {
 			discard(cores[i].Output())
 			cores[i].Close()
@@ -68,8 +68,7 @@ func (n *Node) load(recs []recovery) error {
 	if err := n.checkFresh(); err != nil {
 		return err
 	}
-	wc := n.c.wal()
-	wc.OnSync = n.fsync.record
+	wc := n.walConfig()
 	log, err := wal.Open(wc)
 	if err != nil {
 		return err
@@ -98,6 +97,26 @@ func (n *Node) load(recs []recovery) error {
 		n.log.Warn("log recovered", "verdict", v.String())
 	}
 	return nil
+}
+
+// walConfig is the log's configuration.
+func (n *Node) walConfig() wal.Config {
+	wc := n.c.wal()
+	if n.driver != nil {
+		wc.Foreground, wc.Salt = true, n.driver.c.Salt
+		return wc
+	}
+	wc.OnSync = n.fsync.record
+	return wc
+}
+
+// paxos is the configuration of a group's replica.
+func (n *Node) paxos(g wire.GroupID) paxos.Config {
+	pc := n.c.paxos(g)
+	if n.driver != nil {
+		n.driver.c.Core(&pc)
+	}
+	return pc
 }
 
 // checkFresh refuses to bootstrap over snapshots whose log is gone.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // sessionTable is the part of the replicated state that makes a command of a session take effect once: a block is
@@ -137,6 +138,11 @@ func (t *sessionTable) admit(b wire.Block, slot wire.Slot, index int) (v verdict
 	t.acknowledge(s, acked)
 	if first < s.acked {
 		return verdictRefused, nil, wire.StatusInvalid // a late repeat of something the client has the reply of
+	}
+	if plant.Is(plant.RepeatExecuted) {
+		for s.count > 0 {
+			t.dropFirst(s)
+		}
 	}
 	i := s.search(first)
 	if i < s.count {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/paxbench/paxbench/engine/snapshot"
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // logMarks knows how many bytes of log lie behind each of the last slots, coarsely: the retained part of the log is
@@ -66,6 +67,9 @@ func (a *applier) snapshot() {
 		return // still writing the last one; the next slot asks again
 	}
 	trim := a.logged.taken()
+	if plant.Is(plant.TrimBeforeSnapshot) && trim > 0 {
+		a.g.mailbox.PutUrgent(event{kind: eventTrim, slot: trim})
+	}
 	view, err := a.sm.Snapshot()
 	if err != nil {
 		<-a.g.snapBusy
@@ -76,8 +80,7 @@ func (a *applier) snapshot() {
 		g: a.g, view: view, sessions: a.sessions.view(), trim: trim,
 		meta: snapshot.Meta{Cluster: a.g.node.c.Cluster, Group: a.g.id, Slot: a.applied, Ballot: a.ballot},
 	}
-	a.g.node.background.Add(1)
-	go j.run()
+	a.g.node.spawn(j.run)
 }
 
 // snapshotJob is a snapshot on its way to the disk.
@@ -95,7 +98,6 @@ var errStopping = errors.New("engine: node is closing")
 // run writes the snapshot while Apply goes on, then lets the log be trimmed.
 func (j *snapshotJob) run() {
 	g := j.g
-	defer g.node.background.Done()
 	fs, dir := g.node.c.SnapshotFS, g.node.c.snapDir()
 	_, size, err := snapshot.Write(fs, dir, j.meta, func(w io.Writer) error {
 		w = stopWriter{w, g.node.stopping}

@@ -7,6 +7,7 @@ import (
 	"github.com/paxbench/paxbench/batching"
 	"github.com/paxbench/paxbench/engine/paxos"
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // work is what one turn of one loop wants from the disk: records, and the messages that may leave only when these and
@@ -99,20 +100,54 @@ func (s *syncer) run() {
 // round makes everything in s.items durable with one write and one fdatasync, then releases what waited for it.
 // Items that are done with are nil afterwards.
 func (s *syncer) round() error {
+	if err := s.write(); err != nil {
+		return err
+	}
+	if err := s.sync(); err != nil {
+		return err
+	}
+	return s.release()
+}
+
+// write appends the records of s.items to the log.
+func (s *syncer) write() error {
 	s.recs = s.recs[:0]
 	for _, w := range s.items {
 		s.recs = append(s.recs, w.records...)
 	}
-	if len(s.recs) > 0 {
-		if _, err := s.log.Append(s.recs); err != nil {
-			return fmt.Errorf("engine: write to the log: %w", err)
-		}
-		clear(s.recs)
-		if _, err := s.log.Sync(); err != nil {
-			return fmt.Errorf("engine: sync the log: %w", err)
+	if len(s.recs) == 0 {
+		return nil
+	}
+	if _, err := s.log.Append(s.recs); err != nil {
+		return fmt.Errorf("engine: write to the log: %w", err)
+	}
+	clear(s.recs)
+	return nil
+}
+
+// sync makes durable what write has written.
+func (s *syncer) sync() error {
+	if len(s.recs) == 0 {
+		return nil
+	}
+	if _, err := s.log.Sync(); err != nil {
+		return fmt.Errorf("engine: sync the log: %w", err)
+	}
+	return nil
+}
+
+// release lets go what waited for the records of s.items, which are durable.
+func (s *syncer) release() error {
+	if plant.Is(plant.AckCoversLaterWork) {
+		for _, w := range s.box.Swap(nil) {
+			for _, m := range w.gated {
+				s.node.net.Send(m.To, m.Frame)
+			}
+			w.gated = w.gated[:0]
+			s.put(w)
 		}
 	}
-	now := nanotime()
+	now := s.node.nanotime()
 	for i, w := range s.items {
 		for _, m := range w.gated {
 			s.node.net.Send(m.To, m.Frame)

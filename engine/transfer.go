@@ -24,7 +24,15 @@ type transfer struct {
 	peer  wire.NodeID
 	acks  chan snapAck
 	slot  wire.Slot // of the snapshot; 0: not known yet
-	ended time.Time // zero: under way
+	over  bool
+	ended int64 // nanotime, if over
+
+	// Of the goroutine that sends.
+	sender *snapshot.Sender // nil: not open
+	buf    []byte
+	began  int64 // nanotime
+	heard  int64 // nanotime of the last acknowledgement
+	quiet  bool  // none came since the last look
 }
 
 type snapAck struct {
@@ -39,14 +47,17 @@ func (t *transfers) start(peer wire.NodeID, asked wire.Slot) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if x := t.byPeer[peer]; x != nil {
-		if x.ended.IsZero() || asked <= x.slot && time.Since(x.ended) < transferGrace {
+		if !x.over || asked <= x.slot && t.g.node.nanotime()-x.ended < int64(transferGrace) {
 			return
 		}
 	}
 	x := &transfer{peer: peer, acks: make(chan snapAck, transferAcksMax)}
 	t.byPeer[peer] = x
-	t.g.node.background.Add(1)
-	go t.run(x)
+	if d := t.g.node.driver; d != nil {
+		d.transfers = append(d.transfers, x)
+		return
+	}
+	t.g.node.spawn(func() { t.finish(x, t.run(x)) })
 }
 
 // ack passes on a peer's acknowledgement. It never blocks.
@@ -71,7 +82,7 @@ func (t *transfers) pin(trim, newest wire.Slot) wire.Slot {
 	defer t.mu.Unlock()
 	bound := pinFactor * t.g.node.c.RetainBytes
 	for peer, x := range t.byPeer {
-		if !x.ended.IsZero() && time.Since(x.ended) > transferGrace {
+		if x.over && t.g.node.nanotime()-x.ended > int64(transferGrace) {
 			delete(t.byPeer, peer)
 			continue
 		}
@@ -82,77 +93,110 @@ func (t *transfers) pin(trim, newest wire.Slot) wire.Slot {
 	return trim
 }
 
-// run is the goroutine of one transfer.
-func (t *transfers) run(x *transfer) {
-	defer t.g.node.background.Done()
-	log := t.g.log.With("peer", uint32(x.peer))
-	start := time.Now()
-	slot, bytes, err := t.send(x)
-	t.mu.Lock()
-	x.ended = time.Now()
-	t.mu.Unlock()
-	switch {
-	case errors.Is(err, errStopping):
-	case err != nil:
-		log.Warn("snapshot not sent", "slot", uint64(slot), "err", err)
-	default:
-		t.g.count.snapSent.Inc()
-		log.Info("snapshot sent", "slot", uint64(slot), "bytes", bytes, "took", time.Since(start))
+// run is the goroutine of one transfer: it sends the newest good snapshot, a few pieces at a time, until the peer has
+// all of it.
+func (t *transfers) run(x *transfer) error {
+	if err := t.open(x); err != nil {
+		return err
 	}
-}
-
-// send sends the newest good snapshot, a few pieces at a time, until the peer has all of it.
-func (t *transfers) send(x *transfer) (slot wire.Slot, bytes uint64, err error) {
-	c := &t.g.node.c
-	file, err := snapshot.Latest(c.SnapshotFS, c.snapDir(), c.Cluster, t.g.id)
-	if err != nil {
-		return 0, 0, err
-	}
-	s, err := snapshot.NewSender(file, 0)
-	if err != nil {
-		return file.Meta.Slot, 0, err
-	}
-	defer s.Close()
-	t.mu.Lock()
-	x.slot = s.Slot()
-	t.mu.Unlock()
-	buf := make([]byte, wire.SnapChunkBytes)
 	retry := time.NewTicker(transferRetry)
 	defer retry.Stop()
-	heard, quiet := time.Now(), false
-	for !s.Done() {
-		for {
-			offset, n, err := s.Next(buf)
-			if err != nil {
-				return s.Slot(), s.Total(), err
-			}
-			if n == 0 {
-				break
-			}
-			t.g.send(x.peer, &wire.Message{Kind: wire.KindSnapChunk, Slot: s.Slot(), Offset: offset, Total: s.Total(), Data: buf[:n]})
+	for !x.sender.Done() {
+		err := t.push(x)
+		if err != nil {
+			return err
 		}
 		select {
 		case <-t.g.node.stopping:
-			return s.Slot(), s.Total(), errStopping
+			return errStopping
 		case a := <-x.acks:
-			if a.slot != s.Slot() {
-				break // of an earlier transfer
-			}
-			if err := s.Ack(a.offset, a.total); err != nil {
-				return s.Slot(), s.Total(), err
-			}
-			heard, quiet = time.Now(), false
+			err = t.acked(x, a)
 		case <-retry.C:
-			if time.Since(heard) > transferGiveUp {
-				return s.Slot(), s.Total(), fmt.Errorf("engine: node %d acknowledges nothing for %v", x.peer, transferGiveUp)
-			}
-			if quiet {
-				s.Retry()
-			}
-			quiet = true
+			err = t.retry(x)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return s.Slot(), s.Total(), nil
+	return nil
+}
+
+// open takes the newest good snapshot.
+func (t *transfers) open(x *transfer) error {
+	c := &t.g.node.c
+	x.began = t.g.node.nanotime()
+	file, err := snapshot.Latest(c.SnapshotFS, c.snapDir(), c.Cluster, t.g.id)
+	if err != nil {
+		return err
+	}
+	if x.sender, err = snapshot.NewSender(file, 0); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	x.slot = x.sender.Slot()
+	t.mu.Unlock()
+	x.buf = make([]byte, wire.SnapChunkBytes)
+	x.heard = x.began
+	return nil
+}
+
+// push sends the pieces that may be under way.
+func (t *transfers) push(x *transfer) error {
+	s := x.sender
+	for {
+		offset, n, err := s.Next(x.buf)
+		if err != nil || n == 0 {
+			return err
+		}
+		t.g.send(x.peer, &wire.Message{Kind: wire.KindSnapChunk, Slot: s.Slot(), Offset: offset, Total: s.Total(), Data: x.buf[:n]})
+	}
+}
+
+// acked takes an acknowledgement.
+func (t *transfers) acked(x *transfer, a snapAck) error {
+	if a.slot != x.sender.Slot() {
+		return nil // of an earlier transfer
+	}
+	if err := x.sender.Ack(a.offset, a.total); err != nil {
+		return err
+	}
+	x.heard, x.quiet = t.g.node.nanotime(), false
+	return nil
+}
+
+// retry is called every transferRetry: what two calls in a row find unanswered is sent again.
+func (t *transfers) retry(x *transfer) error {
+	if t.g.node.nanotime()-x.heard > int64(transferGiveUp) {
+		return fmt.Errorf("engine: node %d acknowledges nothing for %v", x.peer, transferGiveUp)
+	}
+	if x.quiet {
+		x.sender.Retry()
+	}
+	x.quiet = true
+	return nil
+}
+
+// finish ends a transfer, well or with an error.
+func (t *transfers) finish(x *transfer, err error) {
+	now := t.g.node.nanotime()
+	bytes := uint64(0)
+	if x.sender != nil {
+		bytes = x.sender.Total()
+		_ = x.sender.Close() // it was read only
+	}
+	t.mu.Lock()
+	x.over, x.ended = true, now
+	x.sender, x.buf = nil, nil
+	t.mu.Unlock()
+	log := t.g.log.With("peer", uint32(x.peer), "slot", uint64(x.slot))
+	switch {
+	case errors.Is(err, errStopping):
+	case err != nil:
+		log.Warn("snapshot not sent", "err", err)
+	default:
+		t.g.count.snapSent.Inc()
+		log.Info("snapshot sent", "bytes", bytes, "took", time.Duration(now-x.began))
+	}
 }
 
 // send encodes a message to a peer and hands it to the transport. For rare messages that the core has no part in.

@@ -97,7 +97,7 @@
 //
 // # Log records (kinds 64 to 66; and Accept and Learn, verbatim)
 //
-//	64 RecPromise   the message layout: ballot = promised; slot, chosen and word 0
+//	64 RecPromise   the message layout: ballot = promised; chosen = own chosen prefix; slot and word 0
 //	65 RecTrim      the message layout: slot = trimmed up to here; ballot, chosen and word 0
 //	66 RecMembers   group 0; the body is the node ids, u32 each, ascending
 //

@@ -112,7 +112,7 @@ func clientVectors() []vector {
 
 func recordVectors() []vector {
 	return []vector{
-		frameVector("rec-promise", "RecPromise of ballot 77.2", PromiseRecord(testCluster, testGroup, testNode, NewBallot(77, 2)).Frame),
+		frameVector("rec-promise", "RecPromise of ballot 77.2, chosen 1233", PromiseRecord(testCluster, testGroup, testNode, NewBallot(77, 2), 1233).Frame),
 		frameVector("rec-trim", "RecTrim up to slot 900", TrimRecord(testCluster, testGroup, testNode, 900).Frame),
 		frameVector("rec-members", "RecMembers 1, 2, 300", MembersRecord(testCluster, testNode, []NodeID{1, 2, 300}).Frame),
 	}

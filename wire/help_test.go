@@ -116,7 +116,7 @@ func decodeAny(p []byte) (again []byte, err error) {
 func encodeRecord(h Header, r *Record) (*Buffer, error) {
 	switch r.Kind {
 	case KindRecPromise:
-		return PromiseRecord(h.Cluster, r.Group, h.From, r.Ballot).Frame, nil
+		return PromiseRecord(h.Cluster, r.Group, h.From, r.Ballot, r.Chosen).Frame, nil
 	case KindRecTrim:
 		return TrimRecord(h.Cluster, r.Group, h.From, r.Slot).Frame, nil
 	}

@@ -256,7 +256,7 @@ func TestRecordRoundTrip(t *testing.T) {
 		group, from := GroupID(rapid.Uint32Min(1).Draw(t, "group")), NodeID(rapid.Uint32Min(1).Draw(t, "from"))
 		cluster := ClusterID(rapid.Uint64().Draw(t, "cluster"))
 		for _, want := range []Record{
-			PromiseRecord(cluster, group, from, anyBallot(t, "promised")),
+			PromiseRecord(cluster, group, from, anyBallot(t, "promised"), 7),
 			TrimRecord(cluster, group, from, anySlot(t, "trimmed", 0)),
 		} {
 			checkRecord(t, want)

@@ -10,7 +10,7 @@ type Record struct {
 	Group  GroupID
 	Ballot Ballot // Accept, Learn: of the vote; RecPromise: promised
 	Slot   Slot   // Accept, Learn: the slot; RecTrim: slots up to here are only in a snapshot
-	Chosen Slot   // Accept, Learn: the sender's chosen prefix
+	Chosen Slot   // Accept, Learn: the sender's chosen prefix; RecPromise: this replica's own, when it promised
 	Frame  *Buffer
 }
 
@@ -42,7 +42,7 @@ func DecodeRecord(f *Buffer, r *Record) error {
 		}
 		_, err = ParseBatch(body[MessageSize:])
 	case KindRecPromise:
-		if r.Slot != 0 || r.Chosen != 0 {
+		if r.Slot != 0 {
 			err = r.malformed(h.From)
 		}
 	case KindRecTrim:
@@ -57,9 +57,11 @@ func (r *Record) malformed(from NodeID) error {
 	return fmt.Errorf("%w: %v record from node %d of group %d at ballot %v, slot %d, chosen %d", ErrFormat, r.Kind, from, r.Group, r.Ballot, r.Slot, r.Chosen)
 }
 
-// PromiseRecord returns the record of a promise: no ballot below b will be voted for in group g.
-func PromiseRecord(c ClusterID, g GroupID, from NodeID, b Ballot) Record {
-	return localRecord(c, Message{Kind: KindRecPromise, Group: g, From: from, Ballot: b})
+// PromiseRecord returns the record of a promise: no ballot below b will be voted for in group g. chosen is what the replica
+// had learned by then: of every slot up to it, the last record that stands before this one holds the chosen value. 0 says
+// nothing.
+func PromiseRecord(c ClusterID, g GroupID, from NodeID, b Ballot, chosen Slot) Record {
+	return localRecord(c, Message{Kind: KindRecPromise, Group: g, From: from, Ballot: b, Chosen: chosen})
 }
 
 // TrimRecord returns the record which says that slots up to and including s of group g are only in a snapshot.
@@ -68,7 +70,7 @@ func TrimRecord(c ClusterID, g GroupID, from NodeID, s Slot) Record {
 }
 
 func localRecord(c ClusterID, m Message) Record {
-	return Record{Kind: m.Kind, Group: m.Group, Ballot: m.Ballot, Slot: m.Slot, Frame: m.Encode(c)}
+	return Record{Kind: m.Kind, Group: m.Group, Ballot: m.Ballot, Slot: m.Slot, Chosen: m.Chosen, Frame: m.Encode(c)}
 }
 
 // MembersRecord returns the record of the cluster's nodes: 1 to NodesMax of them, in ascending order without repeats.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/paxbench/paxbench/engine"
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // KV is the key-value state machine. It implements engine.StateMachine and engine.Hasher and, like every state
@@ -61,6 +62,9 @@ func (m *KV) Apply(s wire.Slot, b wire.Batch, out *engine.Replies) {
 				break
 			}
 			m.result = m.apply(m.result[:0], s, cmd)
+			if plant.Is(plant.RandomInApply) && plant.OneIn(100) {
+				m.result = append(m.result, 0)
+			}
 			out.Append(m.result)
 		}
 		runLeft += m.left

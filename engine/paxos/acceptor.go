@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // The acceptor: promises and votes. Whatever it tells leaves only when the records that back it are durable: each answer
@@ -12,31 +13,51 @@ import (
 
 // onPrepare answers phase 1 (Paxos Made Simple, section 2.2, P1a): promise and report the votes, or refuse.
 func (r *Replica) onPrepare(m *wire.Message) {
-	if m.Ballot < r.promised {
+	if r.refuses(m.Ballot) {
 		r.reject(m)
 		return
 	}
 	if m.Ballot > r.promised {
 		r.raise(m.Ballot, "another node prepares")
-		r.record(wire.PromiseRecord(r.c.Cluster, r.c.Group, r.c.Self, m.Ballot))
 		r.leader = 0
 	}
 	r.restartElection()
 	r.promise(m.From, m.Ballot, m.Slot)
 }
 
-// raise lifts the promise to b in memory, ending whatever this replica was doing at a lower ballot. The caller makes the
-// record that will carry it: a promise record, or a vote at b.
+// refuses says whether a higher ballot than b was promised.
+func (r *Replica) refuses(b wire.Ballot) bool {
+	if plant.Is(plant.TieWithoutNode) {
+		return b.Counter() < r.promised.Counter()
+	}
+	return b < r.promised
+}
+
+// raise lifts the promise to b, ending whatever this replica was doing at a lower ballot.
 func (r *Replica) raise(b wire.Ballot, why string) {
 	if r.role != Follower {
 		r.stepDown(why)
 	}
-	r.promised = b
+	r.recordPromise(b)
 }
 
-// promise reports to a proposer every vote from slot from on, in parts. Part i covers a range of slots and the ranges of all
-// parts join without a gap, so that parts of two answers, the second with more votes than the first, cannot be taken
-// together for one answer that lacks a slot.
+// recordPromise lifts the promise to b and records it together with the chosen prefix. The prefix must go with it: slots
+// that were learned from an announcement at the old ballot will not be voted for again at the new one, so no later record
+// would tell a restarted replica that they are chosen, and everything above them would count as uncertain for ever.
+func (r *Replica) recordPromise(b wire.Ballot) wire.LSN {
+	r.promised = b
+	if plant.Is(plant.PromiseNotRecorded) || plant.Is(plant.BallotNotRecorded) && b.Node() == r.c.Self {
+		return r.lsn
+	}
+	return r.record(wire.PromiseRecord(r.c.Cluster, r.c.Group, r.c.Self, b, r.chosen))
+}
+
+// promise reports to a proposer every vote from slot from on, in parts, as far as one burst goes: the proposer asks again
+// for what comes after it. Part i covers a range of slots and ranges join without a gap, so that parts of different answers
+// cannot be taken together for one that lacks a slot.
+//
+// Why bursts: all at once was the plain design. A window of large batches made a promise larger than the queues between
+// two nodes, which dropped its end each time; no leader was ever elected.
 func (r *Replica) promise(to wire.NodeID, b wire.Ballot, from wire.Slot) {
 	from = max(from, 1)
 	gate := r.lsn
@@ -56,9 +77,12 @@ type promisePart struct {
 	votes       []byte
 }
 
-// cutPromise encodes the votes from slot from on in parts of about Config.PromiseBytes.
+// promiseBurst is how many parts an acceptor sends in answer to one Prepare.
+const promiseBurst = 4
+
+// cutPromise encodes the votes from slot from on in parts of about Config.PromiseBytes, at most promiseBurst of them.
 func (r *Replica) cutPromise(from wire.Slot) []promisePart {
-	parts := []promisePart{{first: from}}
+	parts := []promisePart{{first: from, last: ^wire.Slot(0)}}
 	for s := max(from, r.log.base); s <= r.log.last(); s++ {
 		e := r.log.get(s)
 		if e.frame == nil {
@@ -66,14 +90,16 @@ func (r *Replica) cutPromise(from wire.Slot) []promisePart {
 		}
 		v := wire.Vote{Slot: s, Ballot: e.ballot, Value: e.value()}
 		p := &parts[len(parts)-1]
-		if len(p.votes) > 0 && len(p.votes)+wire.VoteSize(v) > r.c.PromiseBytes && len(parts) < wire.PromisePartsMax {
+		if len(p.votes) > 0 && len(p.votes)+wire.VoteSize(v) > r.c.PromiseBytes {
 			p.last = s - 1
-			parts = append(parts, promisePart{first: s})
+			if len(parts) == promiseBurst {
+				return parts
+			}
+			parts = append(parts, promisePart{first: s, last: ^wire.Slot(0)})
 			p = &parts[len(parts)-1]
 		}
 		p.votes = wire.AppendVote(p.votes, v)
 	}
-	parts[len(parts)-1].last = ^wire.Slot(0)
 	return parts
 }
 
@@ -85,34 +111,33 @@ func (r *Replica) reject(m *wire.Message) {
 
 // onAccept answers phase 2 (P1a again: vote unless a higher ballot was promised).
 func (r *Replica) onAccept(m *wire.Message) {
-	if m.Ballot < r.promised {
+	if r.refuses(m.Ballot) {
 		r.reject(m)
 		return
 	}
-	raised := m.Ballot > r.promised
-	if raised {
+	if m.Ballot > r.promised && !plant.Is(plant.AcceptKeepsPromise) {
 		r.raise(m.Ballot, "another node leads")
 	}
 	r.follow(m.From, m.Ballot)
-	r.vote(m, raised)
-	r.acked(m.From, m.Ballot, m.Slot)
+	if r.vote(m) {
+		r.acked(m.From, m.Ballot, m.Slot)
+	}
 	r.noteChosen(m.Ballot, m.Chosen)
 }
 
-// vote records the vote that m asks for, unless it was cast before. A slot that is only in a snapshot needs none: it is
-// chosen, and saying so again is true; but the promise that m implies must still reach the disk.
-func (r *Replica) vote(m *wire.Message, raised bool) {
+// vote records the vote that m asks for, unless it was cast before, and says whether there is something to tell. A slot that
+// is only in a snapshot needs no vote: it is chosen, and saying so again is true.
+func (r *Replica) vote(m *wire.Message) bool {
 	if m.Slot <= r.trimmed {
-		if raised {
-			r.record(wire.PromiseRecord(r.c.Cluster, r.c.Group, r.c.Self, m.Ballot))
-		}
-		return
+		return true
 	}
 	e := r.log.ensure(m.Slot)
 	if e.frame != nil && (e.chosen || e.ballot == m.Ballot) {
-		mustEqual(e, m)
+		if !r.consistent(e, m) {
+			return false
+		}
 		if e.ballot == m.Ballot {
-			return
+			return true
 		}
 	}
 	r.log.put(e, m.Frame.Retain(), m.Ballot)
@@ -120,15 +145,23 @@ func (r *Replica) vote(m *wire.Message, raised bool) {
 		Kind: wire.KindAccept, Group: r.c.Group, Ballot: m.Ballot, Slot: m.Slot, Chosen: m.Chosen,
 		Frame: m.Frame.Retain(),
 	})
+	return true
 }
 
-// mustEqual stops the node when a proposer asks for another value than the one that is chosen in a slot, or that the same
-// ballot already proposed there: agreement is broken already, and going on would spread it.
-func mustEqual(e *entry, m *wire.Message) {
-	if !bytes.Equal(e.value().Bytes(), m.Value.Bytes()) {
-		panic(fmt.Sprintf("BUG: paxos: slot %d: node %d proposes another value at ballot %v than is held at ballot %v (chosen: %v)",
-			m.Slot, m.From, m.Ballot, e.ballot, e.chosen))
+// consistent says whether m asks for the value that is held in a slot that is chosen, or that m's ballot already proposed
+// there. A proposer of a lower ballot than the chosen value was learned at may ask for another one: it has been
+// overtaken, and gets no answer. One of the same or a higher ballot may not (P2c): agreement is broken already, and going
+// on would spread it, so the node stops.
+func (r *Replica) consistent(e *entry, m *wire.Message) bool {
+	if bytes.Equal(e.value().Bytes(), m.Value.Bytes()) {
+		return true
 	}
+	if m.Ballot < e.ballot {
+		r.stale++
+		return false
+	}
+	panic(fmt.Sprintf("BUG: paxos: slot %d: node %d proposes another value at ballot %v than is held at ballot %v (chosen: %v)",
+		m.Slot, m.From, m.Ballot, e.ballot, e.chosen))
 }
 
 // ackRun is a run of neighbouring slots voted for in one output at one ballot: told with one Accepted. It holds the ballot
@@ -155,6 +188,13 @@ func (r *Replica) acked(to wire.NodeID, b wire.Ballot, s wire.Slot) {
 func (r *Replica) flushAck() {
 	if a := r.ack; a.count > 0 {
 		r.ack = ackRun{}
-		r.send(a.to, &wire.Message{Kind: wire.KindAccepted, Ballot: a.ballot, Slot: a.first, Count: a.count}, r.lsn)
+		gate := r.lsn
+		if plant.Is(plant.AckBeforeSync) {
+			gate = 0
+		}
+		if plant.Is(plant.BallotReadLate) {
+			a.ballot = r.promised
+		}
+		r.send(a.to, &wire.Message{Kind: wire.KindAccepted, Ballot: a.ballot, Slot: a.first, Count: a.count}, gate)
 	}
 }

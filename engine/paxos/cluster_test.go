@@ -76,6 +76,7 @@ func (c *simCluster) node(id wire.NodeID) *testNode { return c.nodes[id-1] }
 // start brings a node up from its disk.
 func (c *simCluster) start(nd *testNode) {
 	st := NewState(nd.snapshot)
+	vouched := wire.Slot(0)
 	for _, p := range nd.disk {
 		f := wire.GetCopy(p)
 		var rec wire.Record
@@ -85,6 +86,9 @@ func (c *simCluster) start(nd *testNode) {
 		if err := st.Load(&rec); err != nil {
 			c.t.Fatalf("node %d: %v", nd.id, err)
 		}
+		if rec.Kind == wire.KindRecPromise {
+			vouched = max(vouched, rec.Chosen)
+		}
 		f.Release()
 	}
 	cfg := c.cfg
@@ -92,6 +96,9 @@ func (c *simCluster) start(nd *testNode) {
 	nd.base, nd.synced, nd.lsn, nd.waiting = len(nd.disk), len(nd.disk), 0, nil
 	nd.applied = nd.snapshot
 	nd.r = New(cfg, st)
+	if nd.r.chosen < vouched {
+		c.t.Fatalf("RECOVERY: node %d knew slots up to %d when it last promised, and up to %d after a restart", nd.id, vouched, nd.r.chosen)
+	}
 	c.collect(nd)
 }
 

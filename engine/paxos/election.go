@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // Leadership: who runs phase 1, and when. None of it matters for safety, which rests on ballots and quorums alone.
@@ -12,6 +13,7 @@ import (
 func (r *Replica) Tick() {
 	r.begin()
 	r.now++
+	r.jump = min(r.jump+ballotRefill, wire.BallotJumpMax)
 	r.checkDisk()
 	if r.role == Leader {
 		r.leaderTick()
@@ -23,8 +25,8 @@ func (r *Replica) Tick() {
 		r.startProbe()
 	case r.role == Probing && (r.now-r.beat) >= uint64(r.c.HeartbeatTicks):
 		r.sendProbe()
-	case r.role == Preparing && (r.now-r.prepSent) >= uint64(r.c.RetransmitTicks):
-		r.sendPrepare()
+	case r.role == Preparing:
+		r.repeatPrepare()
 	}
 }
 
@@ -37,7 +39,7 @@ func (r *Replica) restartElection() {
 // checkDisk notices a disk that has finished nothing for too long. Its node may not lead: nothing it accepts is durable,
 // however lively its heartbeats (FAULTS.md, F22).
 func (r *Replica) checkDisk() {
-	if r.stalled || r.lsn == r.durable || r.now-r.moved < uint64(r.c.StallTicks) {
+	if r.stalled || r.lsn == r.durable || r.now-r.moved < uint64(r.c.StallTicks) || plant.Is(plant.StalledDiskLeads) {
 		return
 	}
 	r.stalled = true
@@ -119,6 +121,12 @@ func (r *Replica) onProbe(m *wire.Message) {
 func (r *Replica) onProbeAck(m *wire.Message, from int) {
 	if m.Granted {
 		r.granted(m.Ballot, from)
+		return
+	}
+	// Refused by one that is ahead: perhaps for being too far behind, and perhaps nobody else can be reached by a quorum
+	// (FAULTS.md F4). Any replica has what is chosen; the next refusal asks for more.
+	if r.role == Probing && m.Ballot == r.ballot && m.Chosen > r.chosen {
+		r.send(m.From, &wire.Message{Kind: wire.KindFetch, Slot: r.chosen + 1, Until: min(m.Chosen, r.chosen+fetchSlots)}, 0)
 	}
 }
 
@@ -169,13 +177,12 @@ func (r *Replica) sendHeartbeat() {
 // onHeartbeat keeps a follower following. A heartbeat of a ballot above the promise comes from a leader whose Prepare did
 // not reach this replica: a quorum promised it, so it is one to follow, and the promise is recorded.
 func (r *Replica) onHeartbeat(m *wire.Message) {
-	if m.Ballot < r.promised {
+	if r.refuses(m.Ballot) {
 		r.reject(m)
 		return
 	}
 	if m.Ballot > r.promised {
 		r.raise(m.Ballot, "another node leads")
-		r.record(wire.PromiseRecord(r.c.Cluster, r.c.Group, r.c.Self, m.Ballot))
 	}
 	r.follow(m.From, m.Ballot)
 	r.noteChosen(m.Ballot, m.Chosen)

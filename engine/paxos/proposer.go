@@ -4,25 +4,62 @@ import (
 	"fmt"
 
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
-// promiseParts collects one peer's promise at the current ballot. It counts only when whole.
+// promiseParts collects one peer's promise at the current ballot. It counts only when whole: when its parts cover every
+// slot from the first asked for, whatever the order they came in.
 type promiseParts struct {
-	frames []*wire.Buffer // by part, one reference each; nil: not there yet
-	have   int
+	frames []*wire.Buffer // in slot order, without a gap; one reference each
+	early  []*wire.Buffer // parts that overtook others; one reference each
+	need   wire.Slot      // first slot not covered by frames
+	asked  uint64         // tick of the last Prepare to this peer
 	whole  bool
+	ended  bool // the last part joined is the last of its burst
 }
 
-func (p *promiseParts) drop() {
+// earlyMax bounds the parts kept for later: more than a burst cannot overtake.
+const earlyMax = 2 * promiseBurst
+
+func (p *promiseParts) restart(from wire.Slot) {
 	for _, f := range p.frames {
 		f.Release()
 	}
-	*p = promiseParts{frames: p.frames[:0]}
+	for _, f := range p.early {
+		f.Release()
+	}
+	*p = promiseParts{frames: p.frames[:0], early: p.early[:0], need: from}
+}
+
+// add takes a part and those kept for after it. It says whether it got any further.
+func (p *promiseParts) add(m *wire.Message) (moved bool) {
+	if m.First > p.need && len(p.early) < earlyMax {
+		p.early = append(p.early, m.Frame.Retain())
+	}
+	if m.First != p.need {
+		return false
+	}
+	p.join(m.Frame.Retain(), m)
+	for i := 0; i < len(p.early) && !p.whole; i++ {
+		if e := mustDecode(p.early[i]); e.First == p.need {
+			p.join(p.early[i], &e)
+			p.early = append(p.early[:i], p.early[i+1:]...)
+			i = -1
+		}
+	}
+	return true
+}
+
+func (p *promiseParts) join(f *wire.Buffer, m *wire.Message) {
+	p.frames = append(p.frames, f)
+	p.whole = m.Last == ^wire.Slot(0)
+	p.ended = m.Part == m.Parts-1
+	p.need = m.Last + 1
 }
 
 func (r *Replica) dropPromises() {
 	for i := range r.peers {
-		r.peers[i].promise.drop()
+		r.peers[i].promise.restart(r.prepFrom)
 	}
 }
 
@@ -35,23 +72,33 @@ func (r *Replica) startPrepare() {
 		return
 	}
 	r.role = Preparing
-	r.promised = r.ballot
 	r.counter = max(r.counter, r.ballot.Counter())
-	r.prepLSN = r.record(wire.PromiseRecord(r.c.Cluster, r.c.Group, r.c.Self, r.ballot))
+	r.prepLSN = r.recordPromise(r.ballot)
 	r.prepFrom = r.chosen + 1
 	r.dropPromises()
-	r.grants.reset(r.ballot)
+	if !plant.Is(plant.PromisesCarriedOver) {
+		r.grants.reset(r.ballot)
+	}
 	r.restartElection()
 	r.event(Event{Kind: EventPreparing, Ballot: r.ballot, Slot: r.prepFrom})
-	r.sendPrepare()
+	for i := range r.peers {
+		r.askPromise(i)
+	}
 }
 
-func (r *Replica) sendPrepare() {
-	r.prepSent = r.now
-	m := wire.Message{Kind: wire.KindPrepare, Ballot: r.ballot, Slot: r.prepFrom}
-	for i, n := range r.c.Nodes {
-		if i != r.self && !r.grants.nodes.has(i) {
-			r.send(n, &m, r.prepLSN)
+// askPromise sends Prepare to a peer, for the slots that its promise does not cover yet.
+func (r *Replica) askPromise(i int) {
+	if p := &r.peers[i].promise; i != r.self && !p.whole {
+		p.asked = r.now
+		r.send(r.c.Nodes[i], &wire.Message{Kind: wire.KindPrepare, Ballot: r.ballot, Slot: p.need}, r.prepLSN)
+	}
+}
+
+// repeatPrepare asks those again who have not answered for RetransmitTicks.
+func (r *Replica) repeatPrepare() {
+	for i := range r.peers {
+		if r.now-r.peers[i].promise.asked >= uint64(r.c.RetransmitTicks) {
+			r.askPromise(i)
 		}
 	}
 }
@@ -70,13 +117,13 @@ func (r *Replica) countPromise(i int) {
 	}
 }
 
-// onPromise takes a part of a promise.
+// onPromise takes a part of a promise. The last part of a burst that is not the end asks for the next.
 func (r *Replica) onPromise(m *wire.Message, from int) {
 	p := &r.peers[from].promise
-	if r.role != Preparing || m.Ballot != r.ballot || m.Slot != r.prepFrom || p.whole {
+	if r.role != Preparing || m.Ballot != r.ballot || p.whole {
 		return
 	}
-	if m.Trimmed >= r.prepFrom {
+	if m.Trimmed >= p.need {
 		// What it asked for is only in that peer's snapshot: be a follower, and ask for the snapshot, unless those slots
 		// were learned since.
 		r.stepDown("it is behind a snapshot")
@@ -85,38 +132,17 @@ func (r *Replica) onPromise(m *wire.Message, from int) {
 		}
 		return
 	}
-	if len(p.frames) != int(m.Parts) {
-		p.drop()
-		p.frames = append(p.frames, make([]*wire.Buffer, m.Parts)...)
-	}
-	if p.frames[m.Part] == nil {
-		p.have++
-	}
-	p.frames[m.Part].Release()
-	p.frames[m.Part] = m.Frame.Retain()
-	if p.have < int(m.Parts) {
+	if !p.add(m) {
 		return
 	}
-	if !r.joined(p) {
-		p.drop() // parts of different answers: Prepare will be sent again
-		return
+	r.restartElection() // it gets on, however much there is to report
+	switch {
+	case p.whole:
+		r.peers[from].seen = r.now
+		r.countPromise(from)
+	case p.ended: // which is not to say that it came last
+		r.askPromise(from)
 	}
-	p.whole = true
-	r.peers[from].seen = r.now
-	r.countPromise(from)
-}
-
-// joined says whether the parts cover every slot from the one asked for.
-func (r *Replica) joined(p *promiseParts) bool {
-	next := r.prepFrom
-	for i, f := range p.frames {
-		m := mustDecode(f)
-		if m.First != next || i == len(p.frames)-1 && m.Last != ^wire.Slot(0) {
-			return false
-		}
-		next = m.Last + 1
-	}
-	return true
 }
 
 // mustDecode decodes a frame that was decoded before.
@@ -150,11 +176,12 @@ func (r *Replica) lead() {
 		case s <= r.chosen:
 		case v.chosen:
 			r.learn(s, &v.Vote)
-		case v.Ballot != 0:
+		case v.Ballot != 0 && !plant.Is(plant.BarrierOverVotes):
 			f := wire.NewAccept(len(v.Value.Bytes()))
 			f.Append(v.Value.Bytes())
 			r.proposeIn(s, f)
 			ev.Reproposed++
+		case plant.Is(plant.GapsSkipped):
 		default:
 			r.proposeIn(s, wire.NewNoopAccept())
 			ev.Holes++
@@ -338,6 +365,10 @@ func (o *ownVotes) clear() { o.q, o.head = o.q[:0], 0 }
 func (o *ownVotes) push(s wire.Slot, lsn wire.LSN) {
 	if o.head > 0 && o.head == len(o.q) {
 		o.clear()
+	}
+	if o.head > 64 && o.head > len(o.q)/2 { // a pipeline that never runs empty must not grow the queue
+		o.q = append(o.q[:0], o.q[o.head:]...)
+		o.head = 0
 	}
 	o.q = append(o.q, ownVote{s, lsn})
 }

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // nodeSet is a set of members: bit i is the i-th of Config.Nodes.
@@ -29,6 +30,9 @@ func (t *tally) add(b wire.Ballot, i int) int {
 	if b != t.ballot {
 		return 0
 	}
+	if plant.Is(plant.VotesCountedTwice) && t.nodes.has(i) {
+		return t.nodes.size() + 1
+	}
 	t.nodes = t.nodes.with(i)
 	return t.nodes.size()
 }
@@ -40,7 +44,7 @@ func majority(n int) int { return n/2 + 1 }
 // of the highest ballot must be proposed again (Paxos Made Simple, section 2.2, P2c). Votes of equal ballot have
 // equal values, so a tie needs no rule.
 func higherVote(a, b wire.Vote) wire.Vote {
-	if b.Ballot > a.Ballot {
+	if b.Ballot > a.Ballot != (plant.Is(plant.LowestVoteWins) && a.Ballot != 0) {
 		return b
 	}
 	return a

@@ -1,6 +1,9 @@
 package paxos
 
-import "github.com/paxbench/paxbench/wire"
+import (
+	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
+)
 
 // pendingRead is a read that waits for a quorum to confirm that this replica still leads.
 type pendingRead struct {
@@ -25,8 +28,12 @@ func (r *Replica) Read(token uint64) Outcome {
 		r.sendHeartbeat()
 	}
 	// Before the barrier, the first slot of its own, is chosen a new leader does not know how far its predecessors got.
-	r.reads = append(r.reads, pendingRead{token, max(r.chosen, r.barrier), r.round})
-	if r.quorum == 1 {
+	q := pendingRead{token, max(r.chosen, r.barrier), r.round}
+	if plant.Is(plant.ReadBeforeBarrier) {
+		q.slot = r.chosen
+	}
+	r.reads = append(r.reads, q)
+	if r.quorum == 1 || plant.Is(plant.ReadUnconfirmed) {
 		r.confirmReads()
 	}
 	return Taken
@@ -37,6 +44,9 @@ func (r *Replica) confirmReads() {
 	n := 0
 	for _, q := range r.reads {
 		confirmed := 1
+		if plant.Is(plant.ReadUnconfirmed) {
+			confirmed = r.quorum
+		}
 		for i := range r.peers {
 			if i != r.self && r.peers[i].round >= q.round {
 				confirmed++

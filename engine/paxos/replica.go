@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // Replica is one member's state of one group: acceptor, proposer and learner over one log. See the package comment.
@@ -35,6 +36,7 @@ type Replica struct {
 	leader   wire.NodeID
 	ballot   wire.Ballot // own, when probing, preparing or leading; else the leader's
 	counter  uint32      // highest ballot counter seen
+	jump     uint32      // how far messages may lift counter before the next tick
 	now      uint64      // ticks
 	deadline uint64      // tick at which silence becomes an election
 	heard    uint64      // tick of the last sign of life of the leader
@@ -45,7 +47,6 @@ type Replica struct {
 	grants    tally     // of the probe, then of the prepare
 	prepFrom  wire.Slot // first slot asked for in Prepare
 	prepLSN   wire.LSN  // record of the own promise
-	prepSent  uint64    // tick
 	next      wire.Slot // leader: next slot to propose in
 	barrier   wire.Slot // leader: the first slot of its own: no read before it is chosen
 	own       ownVotes
@@ -83,6 +84,7 @@ func New(c Config, st *State) *Replica {
 		promised: st.promised, log: st.log,
 		chosen: st.snapshot, applied: st.snapshot, trimmed: st.snapshot,
 		counter: st.promised.Counter(),
+		jump:    wire.BallotJumpMax,
 		told:    st.told,
 		rng:     rng(c.Seed ^ uint64(c.Self)<<32 ^ uint64(c.Group)),
 		peers:   make([]peer, len(c.Nodes)),
@@ -182,11 +184,15 @@ func (r *Replica) Step(m *wire.Message) {
 	}
 }
 
+// ballotRefill is how far the ballot counter may be lifted by others each tick, on average: far more than any number of
+// elections, and months until it is used up.
+const ballotRefill = 8
+
 // sensible refuses ballots that their sender cannot own or that would use up the counter, and slots beyond reach
 // (FAULTS.md, F36 and F40); it also notes the highest ballot seen, which the next own ballot exceeds.
 func (r *Replica) sensible(m *wire.Message) bool {
 	for _, b := range [...]wire.Ballot{m.Ballot, m.Promised} {
-		if b.Counter() > r.counter && b.Counter()-r.counter > wire.BallotJumpMax {
+		if b.Counter() > r.counter && b.Counter()-r.counter > r.jump {
 			return false
 		}
 		if b != 0 && r.index(b.Node()) < 0 {
@@ -196,6 +202,10 @@ func (r *Replica) sensible(m *wire.Message) bool {
 	switch m.Kind {
 	case wire.KindPrepare, wire.KindAccept, wire.KindHeartbeat, wire.KindProbe:
 		if m.Ballot.Node() != m.From {
+			return false
+		}
+	case wire.KindReject:
+		if m.Ballot.Node() != r.c.Self {
 			return false
 		}
 	case wire.KindLearn:
@@ -209,7 +219,9 @@ func (r *Replica) sensible(m *wire.Message) bool {
 		}
 	}
 	if m.Kind != wire.KindProbe { // a probe's ballot is not in use yet
-		r.counter = max(r.counter, m.Ballot.Counter(), m.Promised.Counter())
+		seen := max(r.counter, m.Ballot.Counter(), m.Promised.Counter())
+		r.jump -= seen - r.counter
+		r.counter = seen
 	}
 	return true
 }
@@ -255,6 +267,9 @@ func (r *Replica) Trim(s wire.Slot) {
 // It never takes anything back: not the promise, and not a chosen prefix already beyond s.
 func (r *Replica) Installed(s wire.Slot) {
 	r.begin()
+	if plant.Is(plant.InstallForgetsPromise) {
+		r.promised = 0
+	}
 	if s <= r.chosen {
 		r.applied = max(r.applied, s)
 		return
@@ -319,6 +334,9 @@ func (r *Replica) sendFrame(to wire.NodeID, f *wire.Buffer, gate wire.LSN) {
 func (r *Replica) broadcast(m *wire.Message, gate wire.LSN) {
 	m.Group, m.From = r.c.Group, r.c.Self
 	m.Chosen = r.chosen
+	if plant.Is(plant.AnnouncedBeyondPrefix) && r.role == Leader {
+		m.Chosen = r.next - 1
+	}
 	f := m.Encode(r.c.Cluster)
 	r.broadcastFrame(f, gate, ^nodeSet(0))
 	f.Release()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // State is what a replica recovers from its disk: fed record by record in log order, then given to New. It follows the
@@ -28,6 +29,7 @@ func (s *State) Load(r *wire.Record) error {
 	switch r.Kind {
 	case wire.KindRecPromise:
 		s.promised = max(s.promised, r.Ballot)
+		s.vouched(r.Chosen)
 		return nil
 	case wire.KindRecTrim, wire.KindRecMembers:
 		return nil
@@ -50,6 +52,17 @@ func (s *State) Load(r *wire.Record) error {
 	}
 	s.chosen = advance(&s.log, s.chosen, s.told)
 	return nil
+}
+
+// vouched takes a promise record's word that every slot up to upTo was learned when it was made: the votes read so far for
+// those slots are for what is chosen.
+func (s *State) vouched(upTo wire.Slot) {
+	for slot := s.chosen + 1; slot <= min(upTo, s.log.last()); slot++ {
+		if e := s.log.get(slot); e.frame != nil {
+			e.chosen = true
+		}
+	}
+	s.chosen = advance(&s.log, s.chosen, s.told)
 }
 
 // announcement is what the leader of the highest ballot heard of has said about its chosen prefix.
@@ -78,7 +91,7 @@ func advance(l *slotLog, prefix wire.Slot, a announcement) wire.Slot {
 		if e == nil || e.frame == nil {
 			return prefix
 		}
-		if !e.chosen && (e.ballot != a.ballot || prefix+1 > a.upTo) {
+		if !e.chosen && (e.ballot != a.ballot && !plant.Is(plant.LearnsOtherBallots) || prefix+1 > a.upTo) {
 			return prefix
 		}
 		e.chosen = true

@@ -116,6 +116,13 @@ func (r *Receiver) SetHave(slot wire.Slot) {
 	}
 }
 
+// Abandon gives up the copy under way, whose sender is gone, so that another snapshot may be copied, also an older one.
+func (r *Receiver) Abandon() {
+	if r.f != nil {
+		r.drop()
+	}
+}
+
 // Close ends the copy under way and keeps what was received, so that a later Receiver can resume it.
 func (r *Receiver) Close() error {
 	if r.f == nil {

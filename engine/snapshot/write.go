@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // syncBytes is how many bytes are written between syncs. One sync at the end of a large file would have the file
@@ -79,6 +81,9 @@ func writeFile(f FileHandle, m Meta, body func(io.Writer) error) (int64, error) 
 	w.sum = nil
 	if _, err := w.Write(appendTrailer(nil, t)); err != nil {
 		return 0, err
+	}
+	if plant.Is(plant.RenameBeforeSync) {
+		return w.at, nil
 	}
 	if err := f.Sync(); err != nil {
 		return 0, fmt.Errorf("snapshot: sync: %w", err)

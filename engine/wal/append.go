@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // zeros is what a group is padded with.
@@ -176,7 +177,11 @@ func (l *Log) flush() error {
 	if upTo == l.durable.Load() {
 		return nil
 	}
-	if err := l.datasync(l.active.file); err != nil {
+	err := l.datasync(l.active.file)
+	if err != nil && plant.Is(plant.SyncRetried) {
+		err = l.datasync(l.active.file)
+	}
+	if err != nil {
 		return l.fail(fmt.Errorf("wal: sync segment %d: %w", l.active.id, err))
 	}
 	l.durable.Store(upTo)

@@ -41,6 +41,10 @@ type Config struct {
 	// gets a larger segment of its own.
 	SegmentBytes int64
 
+	// RefuseTorn has Replay refuse a torn tail, with *TornError, instead of cutting it: for a cluster of one, which
+	// has nobody to ask whether what the tail held was acknowledged (FAULTS.md, WAL rule).
+	RefuseTorn bool
+
 	// SparesMax is how many segments nobody needs any more are kept for reuse; more are removed. 0: 8. Disk use
 	// is bounded by (segments in use + SparesMax) * SegmentBytes.
 	SparesMax int

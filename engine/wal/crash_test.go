@@ -79,7 +79,7 @@ func (s *story) append() error {
 func (s *story) promise() error {
 	g := wire.GroupID(1 + s.rng.IntN(2))
 	b := wire.NewBallot(uint32(2+len(s.written)), 3)
-	rec := wire.PromiseRecord(testCluster, g, 1, b)
+	rec := wire.PromiseRecord(testCluster, g, 1, b, 0)
 	defer rec.Frame.Release()
 	s.promised[g] = b
 	_, err := s.l.Append([]wire.Record{rec})

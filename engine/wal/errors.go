@@ -35,6 +35,16 @@ func (e *IdentityError) Error() string {
 const wayOut = "nothing was changed; replace this node by one with a new id, which copies its state from the others," +
 	" or bring back the undamaged file"
 
+// TornError says that the last thing in the log is not whole and that Config.RefuseTorn is set. Nothing was changed on the
+// disk.
+type TornError struct{ Verdict Verdict }
+
+func (e *TornError) Error() string {
+	return fmt.Sprintf("wal: %s ends at offset %d with %d bytes that are not a whole group: %s. After a power loss this is most likely a write"+
+		" that nobody was told of; after damage to the disk it may have held acknowledged records. Nothing was changed",
+		e.Verdict.File, e.Verdict.Offset, e.Verdict.Bytes, e.Verdict.Reason)
+}
+
 // CorruptError says that the log is damaged where a crash cannot have damaged it: records that were acknowledged may
 // be lost, and the node must not vote. Nothing was changed on the disk.
 type CorruptError struct {

@@ -88,7 +88,7 @@ func (l *Log) opening() []wire.Record {
 	recs := []wire.Record{wire.MembersRecord(l.id.Cluster, l.id.Node, l.Members())}
 	for _, g := range l.groups.sorted {
 		if g.promised > 0 {
-			recs = append(recs, wire.PromiseRecord(l.id.Cluster, g.id, l.id.Node, g.promised))
+			recs = append(recs, wire.PromiseRecord(l.id.Cluster, g.id, l.id.Node, g.promised, 0))
 		}
 		if g.trimmed > 0 {
 			recs = append(recs, wire.TrimRecord(l.id.Cluster, g.id, l.id.Node, g.trimmed))

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // Verdict says how Replay found the log's end. Damage anywhere else is an error of Replay, not a verdict.
@@ -209,7 +210,7 @@ func judge(dir string, w *walker, end ending) (Verdict, error) {
 	}
 	v.Bytes = end.claims
 	for _, f := range later {
-		if f.Durable >= w.next {
+		if f.Durable >= w.next && !plant.Is(plant.TornTailAlways) {
 			return v, w.corrupt("%s; it was durable, for the group of LSN %d at offset %d says that everything through LSN %d was",
 				reason, f.First, f.off, f.Durable)
 		}

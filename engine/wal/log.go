@@ -13,6 +13,7 @@ import (
 
 	"github.com/paxbench/paxbench/engine/wal/vfs"
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // Log is a node's log: the records of all its groups. The order of calls is Open, Replay, then Append, Sync and Trim as
@@ -100,6 +101,10 @@ func Open(c Config) (*Log, error) {
 	c, err := c.withDefaults()
 	if err != nil {
 		return nil, err
+	}
+	if plant.Is(plant.EmptyDirectoryVotes) && !c.Bootstrap {
+		names, _ := c.FS.List(c.Dir)
+		c.Bootstrap = len(names) == 0
 	}
 	if c.Bootstrap {
 		if err := c.FS.MkdirAll(c.Dir); err != nil {

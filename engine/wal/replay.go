@@ -12,7 +12,7 @@ import (
 // before anything else. fn may be nil. The Record and its Frame are valid during the call; fn retains what it keeps.
 // Records that the log made itself (what each segment opens with) are handed out as well: they repeat what was said.
 //
-// Errors: *CorruptError or *VersionError (the log is refused, and nothing was changed on the disk), fn's, or those of
+// Errors: *CorruptError, *VersionError or, if configured, *TornError (the log is refused, and nothing was changed on the disk), fn's, or those of
 // the file system. After an error the log is unusable, and what fn was given is worth nothing.
 //
 // When Replay returns nil, everything fn was given is durable, also what a process that crashed had written and not
@@ -29,6 +29,9 @@ func (l *Log) Replay(fn func(*wire.Record) error) error {
 	})
 	if err != nil {
 		return l.fail(err)
+	}
+	if h.verdict.Torn && l.c.RefuseTorn {
+		return l.fail(&TornError{h.verdict})
 	}
 	if err := l.recover(h); err != nil {
 		return l.fail(err)

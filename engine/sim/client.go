@@ -1,0 +1,299 @@
+package sim
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/paxbench/paxbench/engine"
+	"github.com/paxbench/paxbench/engine/kv"
+	"github.com/paxbench/paxbench/wire"
+)
+
+// client is a user of the cluster, with a session, several blocks under way, and retries to any node until it has a reply.
+// Its messages travel like frames: they may be lost, late, or arrive twice.
+type client struct {
+	w       *world
+	id      int
+	session wire.SessionID
+	next    wire.Seq
+	blocks  int          // begun
+	ops     []*operation // under way
+	guess   wire.NodeID  // where the leader may be
+	done    int          // operations
+}
+
+type opKind int
+
+const (
+	opOpen opKind = iota
+	opBlock
+	opRead
+)
+
+// operation is a block or a query under way.
+type operation struct {
+	c       *client
+	kind    opKind
+	session wire.SessionID
+	first   wire.Seq
+	count   int
+	number  int // among the client's blocks
+	block   []byte
+	key     string
+	stale   bool
+	after   wire.Slot // known to be done when it was first sent
+	since   int64
+	attempt int
+	done    bool
+	reply   wire.Reply // the first one, its results copied
+}
+
+func newClient(w *world, i int) *client {
+	return &client{w: w, id: i, next: 1, guess: wire.NodeID(1 + w.rng.IntN(w.k.Nodes))}
+}
+
+// wake has the client look for something to do.
+func (c *client) wake(d time.Duration) { c.w.after(d, c.act) }
+
+func (c *client) act() {
+	w := c.w
+	if w.fresh {
+		switch {
+		case c.session == 0:
+			if len(c.ops) == 0 {
+				c.open()
+			}
+		case len(c.ops) < w.k.Pipeline:
+			if w.chance(5) || c.blocks-c.oldest() >= windowMax {
+				c.read()
+			} else {
+				c.write()
+			}
+		}
+	}
+	c.wake(w.between(w.k.Think/4, 2*w.k.Think))
+}
+
+// windowMax bounds the blocks from the oldest without a reply to the newest, as package client does: replicas keep no more
+// than wire.SessionBlocksMax.
+const windowMax = wire.SessionBlocksMax / 2
+
+// oldest is the number of the oldest block without a reply.
+func (c *client) oldest() int {
+	n := c.blocks
+	for _, op := range c.ops {
+		if op.kind == opBlock {
+			n = min(n, op.number)
+		}
+	}
+	return n
+}
+
+func (c *client) begin(op *operation) {
+	op.c, op.after, op.since = c, c.w.oracle.acked, c.w.now
+	c.ops = append(c.ops, op)
+	op.send()
+}
+
+func (c *client) open() {
+	c.begin(&operation{kind: opOpen, block: wire.AppendBlockHeader(nil, 0, wire.Seq(c.w.rng.Uint32()), 0, 0, 0)})
+}
+
+func (c *client) read() {
+	c.w.counts["reads"]++
+	c.begin(&operation{kind: opRead, key: c.key(), stale: c.w.chance(4)})
+}
+
+func (c *client) key() string { return fmt.Sprintf("key-%d", c.w.rng.IntN(c.w.k.Keys)) }
+
+// write sends a block of a few commands. Everything below acked has a reply.
+func (c *client) write() {
+	acked := c.next
+	for _, op := range c.ops {
+		if op.kind == opBlock {
+			acked = min(acked, op.first)
+		}
+	}
+	count := 1 + c.w.rng.IntN(3)
+	var body []byte
+	for i := range count {
+		body = wire.AppendCommand(body, c.command(c.next+wire.Seq(i)))
+	}
+	op := &operation{kind: opBlock, session: c.session, first: c.next, count: count}
+	op.block = append(wire.AppendBlockHeader(nil, c.session, c.next, acked, count, len(body)), body...)
+	c.next += wire.Seq(count)
+	op.number = c.blocks
+	c.blocks++
+	c.begin(op)
+}
+
+func (c *client) command(seq wire.Seq) []byte {
+	key := []byte(c.key())
+	value := fmt.Appendf(nil, "%d/%d/", c.id, seq)
+	if n := c.w.rng.IntN(c.w.k.Value); n > len(value) {
+		value = append(value, bytes.Repeat([]byte{'x'}, n-len(value))...)
+	}
+	switch c.w.rng.IntN(10) {
+	case 0:
+		return kv.AppendGet(nil, key)
+	case 1:
+		return kv.AppendDelete(nil, key)
+	case 2:
+		return kv.AppendCAS(nil, key, nil, value)
+	case 3:
+		v := c.w.model.at(string(key), c.w.model.slot)
+		return kv.AppendCAS(nil, key, []byte(v.value), value)
+	case 4, 5, 6:
+		return kv.AppendIncr(nil, key, int64(seq))
+	}
+	return kv.AppendPut(nil, key, value)
+}
+
+// send sends the operation to where the leader may be, and again after a while.
+func (op *operation) send() {
+	w := op.c.w
+	op.attempt++
+	attempt, to := op.attempt, op.c.guess
+	if op.kind == opRead && !w.net.calm && w.chance(2) {
+		to = wire.NodeID(1 + w.rng.IntN(w.k.Nodes)) // somebody may think that he still leads
+	}
+	if w.net.calm || !w.percent(w.k.Drop) {
+		w.after(w.net.delay(), func() { op.arrive(to) })
+	}
+	if !w.net.calm && w.percent(w.k.Repeat) {
+		w.after(w.net.delay(), func() { op.arrive(to) })
+	}
+	patience := 2*time.Duration(w.k.ElectionTicks)*w.k.Tick + 4*w.k.Delay
+	w.after(w.between(patience/2, patience), func() {
+		if !op.done && op.attempt == attempt {
+			op.c.guess = wire.NodeID(1 + w.rng.IntN(w.k.Nodes))
+			op.send()
+		}
+	})
+}
+
+// arrive hands the operation to a node.
+func (op *operation) arrive(to wire.NodeID) {
+	w, p := op.c.w, op.c.w.procs[to-1]
+	if p.d == nil {
+		return
+	}
+	if p.pausedUntil > w.now {
+		w.after(time.Duration(p.pausedUntil-w.now), func() { op.arrive(to) })
+		return
+	}
+	w.note(to, "request", uint64(op.c.id), uint64(op.first), uint64(op.attempt))
+	if op.kind == opRead {
+		mode := wire.QueryLinearizable
+		if op.stale {
+			mode = wire.QueryStale
+		}
+		gone := p.port
+		p.d.Ask(kv.AppendQueryGet(nil, []byte(op.key)), mode, func(a *wire.Answer) {
+			if !gone.dead {
+				op.answer(to, a)
+			}
+		})
+	} else {
+		gone := p.port
+		err := p.d.Group().ProposeBlock(wire.GetCopy(op.block), engine.CompletionFunc(func(r *engine.Result) {
+			if !gone.dead {
+				op.complete(to, &r.Reply)
+			}
+		}))
+		if err != nil {
+			op.backoff(0)
+		}
+	}
+	p.poke()
+}
+
+// complete is called when a node replies. The reply is checked where it leaves, and again travels like a message.
+func (op *operation) complete(by wire.NodeID, r *wire.Reply) {
+	w := op.c.w
+	w.note(by, "reply", uint64(op.c.id), uint64(op.first), uint64(r.Status)<<56|uint64(r.Slot))
+	if r.Status == wire.StatusOK {
+		w.oracle.replied(by, op, r)
+	}
+	kept := *r
+	kept.Results = bytes.Clone(r.Results)
+	if !w.net.calm && w.percent(w.k.Drop) {
+		return
+	}
+	w.after(w.net.delay(), func() { op.replied(by, &kept) })
+}
+
+// replied is the reply's arrival at the client.
+func (op *operation) replied(by wire.NodeID, r *wire.Reply) {
+	w := op.c.w
+	switch {
+	case r.Status == wire.StatusOK && op.done:
+		if op.kind == opBlock && (op.reply.Slot != r.Slot || op.reply.Index != r.Index || !bytes.Equal(op.reply.Results, r.Results)) {
+			w.fail("S9", by, r.Slot, "block %d of session %d has two replies: slot %d.%d and slot %d.%d", op.first, op.session, op.reply.Slot, op.reply.Index, r.Slot, r.Index)
+		}
+	case op.done:
+	case r.Status == wire.StatusOK:
+		op.reply = *r
+		if op.kind == opOpen {
+			op.c.session = r.Session
+		}
+		op.finish(r.Slot)
+	case op.kind == opBlock && (r.Status == wire.StatusSessionGone || r.Status == wire.StatusInvalid):
+		w.fail("S9", by, r.Slot, "block %d of the live session %d is refused: %v", op.first, op.session, r.Status)
+	default:
+		op.backoff(r.Leader)
+	}
+}
+
+// finish ends the operation: everybody may know from now on that slot s is done.
+func (op *operation) finish(s wire.Slot) {
+	op.done = true
+	op.c.done++
+	o := &op.c.w.oracle
+	if !op.stale {
+		o.acked = max(o.acked, s)
+	}
+	ops := op.c.ops[:0]
+	for _, other := range op.c.ops {
+		if other != op {
+			ops = append(ops, other)
+		}
+	}
+	op.c.ops = ops
+	op.c.w.counts["operations"]++
+}
+
+// backoff tries again, a little later.
+func (op *operation) backoff(leader wire.NodeID) {
+	w := op.c.w
+	if leader != 0 {
+		op.c.guess = leader
+	} else {
+		op.c.guess = wire.NodeID(1 + w.rng.IntN(w.k.Nodes))
+	}
+	attempt := op.attempt
+	w.after(w.between(w.k.Delay, 4*w.k.Delay+w.k.Tick), func() {
+		if !op.done && op.attempt == attempt {
+			op.send()
+		}
+	})
+}
+
+func (op *operation) answer(by wire.NodeID, a *wire.Answer) {
+	w := op.c.w
+	w.note(by, "answer", uint64(op.c.id), uint64(a.Status), uint64(a.Slot))
+	if a.Status == wire.StatusOK {
+		w.oracle.answered(by, op, a)
+	}
+	status, slot, leader := a.Status, a.Slot, a.Leader
+	w.after(w.net.delay(), func() {
+		switch {
+		case op.done:
+		case status == wire.StatusOK:
+			op.finish(slot)
+		default:
+			op.backoff(leader)
+		}
+	})
+}

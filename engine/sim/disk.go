@@ -1,0 +1,316 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"path/filepath"
+	"strings"
+
+	"github.com/paxbench/paxbench/engine/snapshot"
+	"github.com/paxbench/paxbench/engine/wal/vfs"
+	"github.com/paxbench/paxbench/wire"
+)
+
+// disk is a node's disk: it outlives processes. Faults are injected by the hook of vfs.Mem; what a power loss leaves is
+// decided by vfs.Mem. Between the code and the disk stands a witness, diskFS, which knows nothing of the log's or the engine's
+// idea of what is durable: it sees frames being written to files and files being synced.
+type disk struct {
+	w   *world
+	id  wire.NodeID
+	mem *vfs.Mem
+
+	armed     int  // Mem's operation at which the process crashes; 0: none
+	failSyncs int  // so many of the next syncs of the log fail
+	fullFor   int  // so many of the next preallocations fail: the disk is full
+	injected  bool // an error was injected into the present process
+
+	dirty map[string]bool      // files with content that was not synced
+	named map[string]wire.Slot // snapshots renamed to their name, which is not synced
+	known durable
+}
+
+// durable is what a node's synced image holds, as the witness saw it.
+type durable struct {
+	promise wire.Ballot                 // highest promised or voted at
+	votes   map[wire.Slot][]durableVote // votes and learned values, in the order of writing
+	snap    wire.Slot                   // newest snapshot
+	trim    wire.Slot                   // highest trim mark
+}
+
+type durableVote struct {
+	ballot  wire.Ballot
+	hash    uint64
+	learned bool
+}
+
+func (d *durable) has(s wire.Slot, b wire.Ballot) bool {
+	for _, v := range d.votes[s] {
+		if v.ballot == b {
+			return true
+		}
+	}
+	return false
+}
+
+func newDisk(w *world, id wire.NodeID) *disk {
+	return &disk{w: w, id: id, mem: vfs.NewMem(), dirty: map[string]bool{}, named: map[string]wire.Slot{},
+		known: durable{votes: map[wire.Slot][]durableVote{}}}
+}
+
+func (d *disk) dir() string     { return fmt.Sprintf("/node-%d", d.id) }
+func (d *disk) walDir() string  { return d.dir() + "/wal" }
+func (d *disk) snapDir() string { return d.dir() + "/snap" }
+
+var (
+	errSync = errors.New("input/output error (injected)")
+	errFull = errors.New("no space left on device (injected)")
+)
+
+// hook injects faults. It runs inside vfs.Mem.
+func (d *disk) hook(op vfs.Op) error {
+	inLog := filepath.Dir(op.Name) == d.walDir()
+	switch op.Kind {
+	case "datasync":
+		if inLog && d.failSyncs > 0 {
+			d.failSyncs--
+			d.w.counts["failed syncs"]++
+			d.injected = true
+			return errSync
+		}
+	case "preallocate":
+		if inLog && d.fullFor > 0 {
+			d.fullFor--
+			d.w.counts["full disks"]++
+			d.injected = true
+			return errFull
+		}
+	}
+	return nil
+}
+
+// witnessed is called by diskFS for a record that became durable.
+type witnessed struct {
+	kind   wire.Kind
+	ballot wire.Ballot
+	slot   wire.Slot
+	chosen wire.Slot // the chosen prefix that the record speaks of
+	hash   uint64
+}
+
+// diskFS is one process's way to the disk. It is both wal's file system and, by snapFS, package snapshot's.
+type diskFS struct {
+	*vfs.Mem
+	d    *disk
+	dead bool // the process is gone: whatever its remains still try fails
+}
+
+func (f *diskFS) check() error {
+	if f.dead {
+		return vfs.ErrCrashed
+	}
+	return nil
+}
+
+func (f *diskFS) MkdirAll(dir string) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	return f.Mem.MkdirAll(dir)
+}
+
+func (f *diskFS) Create(name string) (vfs.File, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	return f.wrap(f.Mem.Create(name))(name)
+}
+
+func (f *diskFS) Open(name string) (vfs.File, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	return f.wrap(f.Mem.Open(name))(name)
+}
+
+func (f *diskFS) wrap(file vfs.File, err error) func(string) (vfs.File, error) {
+	return func(name string) (vfs.File, error) {
+		if err != nil {
+			return nil, err
+		}
+		return &diskFile{File: file, fs: f, name: filepath.Clean(name)}, nil
+	}
+}
+
+func (f *diskFS) Rename(from, to string) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	if err := f.Mem.Rename(from, to); err != nil {
+		return err
+	}
+	if strings.HasPrefix(filepath.Base(to), "seg-") {
+		f.d.w.counts["segments rotated"]++
+	}
+	if _, s, ok := snapshot.ParseName(filepath.Base(to)); ok {
+		if f.d.dirty[filepath.Clean(from)] {
+			f.d.w.fail("S3", f.d.id, s, "snapshot gets its name before its content is synced")
+		}
+		f.d.named[filepath.Clean(to)] = s
+		if filepath.Ext(from) == ".part" {
+			f.d.w.oracle.installing(f.d.id)
+		} else {
+			f.d.w.counts["snapshots written"]++
+		}
+	}
+	return nil
+}
+
+func (f *diskFS) Remove(name string) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	delete(f.d.dirty, filepath.Clean(name))
+	return f.Mem.Remove(name)
+}
+
+func (f *diskFS) SyncDir(dir string) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	if err := f.Mem.SyncDir(dir); err != nil {
+		return err
+	}
+	if filepath.Clean(dir) == f.d.snapDir() {
+		for name, s := range f.d.named {
+			f.d.known.snap = max(f.d.known.snap, s)
+			delete(f.d.named, name)
+		}
+	}
+	return nil
+}
+
+func (f *diskFS) Lock(name string) (io.Closer, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	return f.Mem.Lock(name)
+}
+
+// diskFile watches what is written and synced.
+type diskFile struct {
+	vfs.File
+	fs      *diskFS
+	name    string
+	pending []witnessed
+}
+
+func (f *diskFile) Writev(bufs [][]byte, off int64) error {
+	if err := f.fs.check(); err != nil {
+		return err
+	}
+	if err := f.File.Writev(bufs, off); err != nil {
+		return err
+	}
+	f.fs.d.dirty[f.name] = true
+	for _, p := range bufs {
+		if r, ok := witness(p); ok {
+			f.pending = append(f.pending, r)
+		}
+	}
+	return nil
+}
+
+// witness recognises a buffer that is one record.
+func witness(p []byte) (r witnessed, ok bool) {
+	h, err := wire.ParseHeader(p)
+	if err != nil || h.Size() != len(p) || !h.Kind.IsRecord() || h.Kind == wire.KindRecMembers {
+		return r, false
+	}
+	r.kind, r.ballot, r.slot = h.Kind, wire.Ballot(word(p, 0)), wire.Slot(word(p, 8))
+	r.chosen = wire.Slot(word(p, 16))
+	if h.Kind == wire.KindAccept || h.Kind == wire.KindLearn {
+		r.hash = hashBytes(p[wire.AcceptHeadroom:])
+	}
+	return r, true
+}
+
+// word is a field of a frame's body.
+func word(p []byte, at int) (v uint64) {
+	for i := 7; i >= 0; i-- {
+		v = v<<8 | uint64(p[wire.HeaderSize+at+i])
+	}
+	return v
+}
+
+func (f *diskFile) Sync() error     { return f.synced(f.File.Sync) }
+func (f *diskFile) Datasync() error { return f.synced(f.File.Datasync) }
+
+func (f *diskFile) synced(sync func() error) error {
+	if err := f.fs.check(); err != nil {
+		return err
+	}
+	err := sync()
+	pending := f.pending
+	f.pending = nil // a failed sync drops what it was to make durable
+	if err != nil {
+		return err
+	}
+	delete(f.fs.d.dirty, f.name)
+	for i := range pending {
+		f.fs.d.w.oracle.durable(f.fs.d, &pending[i])
+	}
+	return nil
+}
+
+func (f *diskFile) Preallocate(size int64) error {
+	if err := f.fs.check(); err != nil {
+		return err
+	}
+	return f.File.Preallocate(size)
+}
+
+// snapFS gives package snapshot its way to the same disk.
+type snapFS struct{ *diskFS }
+
+type snapFile struct{ vfs.File }
+
+func (f snapFile) WriteAt(p []byte, off int64) (int, error) {
+	if err := f.Writev([][]byte{p}, off); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (s snapFS) Create(name string) (snapshot.FileHandle, error) {
+	f, err := s.diskFS.Create(name)
+	if errors.Is(err, iofs.ErrExist) {
+		if err = s.diskFS.Remove(name); err == nil {
+			f, err = s.diskFS.Create(name)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return snapFile{f}, nil
+}
+
+func (s snapFS) Open(name string) (snapshot.FileHandle, error) {
+	f, err := s.diskFS.Mem.OpenRead(name)
+	if err != nil {
+		return nil, err
+	}
+	return snapFile{f}, nil
+}
+
+func (s snapFS) OpenPart(name string) (snapshot.FileHandle, error) {
+	f, err := s.diskFS.Open(name)
+	if errors.Is(err, iofs.ErrNotExist) {
+		f, err = s.diskFS.Create(name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return snapFile{f}, nil
+}

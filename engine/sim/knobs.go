@@ -1,0 +1,144 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sort"
+	"strings"
+	"time"
+)
+
+// Knobs is a schedule's configuration, drawn from its seed. Small values are frequent: they are where the corners are.
+type Knobs struct {
+	Nodes   int
+	Clients int
+	Chaos   time.Duration // virtual time with faults
+
+	// The nodes'.
+	Tick            time.Duration
+	HeartbeatTicks  int
+	ElectionTicks   int
+	RetransmitTicks int
+	StallTicks      int
+	Window          int
+	PromiseBytes    int
+	ApplyLagMax     int
+	BatchBytes      int
+	BatchDelay      time.Duration
+	Compress        bool
+	QueueBytes      int
+	SegmentBytes    int64
+	SnapshotBytes   int64
+	RetainBytes     int64
+
+	// The network's: percent of frames, and how long one takes.
+	Drop, Repeat, Corrupt int
+	Delay                 time.Duration // at most, usually
+	Late                  int           // percent of frames that take up to LateBy
+	LateBy                time.Duration
+
+	// The machines': how long a turn, a sync, an applied slot takes at most, usually.
+	Turn, Sync, Apply time.Duration
+
+	// The clients'.
+	Pipeline int
+	Keys     int
+	Value    int // bytes, at most
+	Think    time.Duration
+
+	// The faults': mean time between two; how much each kind weighs is drawn as well (nemesis).
+	Every time.Duration
+}
+
+func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
+
+func drawKnobs(r *rand.Rand, nodes int) Knobs {
+	k := Knobs{
+		Nodes:   pick(r, 3, 3, 3, 3, 3, 3, 5, 5, 1),
+		Clients: 1 + r.IntN(4),
+		Chaos:   time.Duration(1500+r.IntN(2500)) * time.Millisecond,
+
+		Tick:            pick[time.Duration](r, 5, 10, 20) * time.Millisecond,
+		HeartbeatTicks:  1 + r.IntN(2),
+		ElectionTicks:   6 + r.IntN(12),
+		RetransmitTicks: 2 + r.IntN(10),
+		StallTicks:      10 + r.IntN(30),
+		Window:          pick(r, 1, 2, 3, 8, 32),
+		PromiseBytes:    pick(r, 1, 200, 1<<20),
+		ApplyLagMax:     pick(r, 4, 64, 1024),
+		BatchBytes:      pick(r, 1, 200, 4096, 1<<20),
+		BatchDelay:      pick(r, 0, 0, time.Millisecond, 20*time.Millisecond),
+		Compress:        r.IntN(4) == 0,
+		QueueBytes:      pick(r, 1, 2048, 64<<20),
+		SegmentBytes:    pick[int64](r, 8<<10, 8<<10, 16<<10, 64<<10),
+		SnapshotBytes:   pick[int64](r, 2<<10, 8<<10, 32<<10, 1<<20),
+		RetainBytes:     pick[int64](r, 1, 1<<10, 8<<10, 1<<20),
+
+		Drop:    pick(r, 0, 1, 5, 15),
+		Repeat:  pick(r, 0, 2, 10),
+		Corrupt: pick(r, 0, 0, 1, 3),
+		Delay:   pick(r, 200*time.Microsecond, time.Millisecond, 5*time.Millisecond, 20*time.Millisecond),
+		Late:    pick(r, 0, 1, 5),
+		LateBy:  pick(r, 50*time.Millisecond, 500*time.Millisecond, 2*time.Second),
+
+		Turn:  pick(r, 20*time.Microsecond, 500*time.Microsecond, 5*time.Millisecond),
+		Sync:  pick(r, 50*time.Microsecond, time.Millisecond, 10*time.Millisecond),
+		Apply: pick(r, time.Microsecond, 100*time.Microsecond, 3*time.Millisecond),
+
+		Pipeline: 1 + r.IntN(4),
+		Keys:     1 + r.IntN(8),
+		Value:    pick(r, 8, 40, 300, 2000),
+		Think:    pick(r, time.Millisecond, 5*time.Millisecond, 20*time.Millisecond),
+
+		Every: pick(r, 50*time.Millisecond, 150*time.Millisecond, 400*time.Millisecond),
+	}
+	if nodes != 0 {
+		k.Nodes = nodes
+	}
+	// An election cannot succeed, nor a leader keep its place, if a round trip with a sync takes longer than the silence that
+	// both may last: such a configuration promises nothing.
+	for time.Duration(k.ElectionTicks)*k.Tick < 4*(2*k.Delay+k.Sync+3*k.Turn) {
+		k.ElectionTicks++
+	}
+	k.StallTicks = max(k.StallTicks, int(10*k.Sync/k.Tick))
+	return k
+}
+
+func (k Knobs) String() string {
+	type plain Knobs // without this method
+	return fmt.Sprintf("%+v", plain(k))
+}
+
+// Counts is how often each thing happened. Every value is a sum, so that those of many schedules add up.
+type Counts map[string]int
+
+// Add adds o to c.
+func (c Counts) Add(o Counts) {
+	for k, v := range o {
+		c[k] += v
+	}
+}
+
+func (c Counts) String() string {
+	keys := make([]string, 0, len(c))
+	for k := range c {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	var b strings.Builder
+	for i, k := range keys {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%s %d", k, c[k])
+	}
+	return b.String()
+}
+
+// Vital are the counters of which a batch of schedules must have at least one each, or the harness tests nothing.
+var Vital = []string{
+	"leaders", "leaders with gaps", "votes proposed again", "ballot races", "torn tails", "crashes", "crashes inside a file operation",
+	"power losses of all", "snapshots written", "snapshots installed", "snapshots installed during accepts", "repeats answered from a session",
+	"partitions", "pauses", "failed syncs", "disk stalls", "frames damaged", "frames replayed late", "senseless frames", "emptied directories refused",
+	"damaged logs refused", "reads", "segments rotated",
+}

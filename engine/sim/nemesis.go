@@ -1,0 +1,290 @@
+package sim
+
+import (
+	"errors"
+	"path/filepath"
+	"time"
+
+	"github.com/paxbench/paxbench/engine"
+	"github.com/paxbench/paxbench/engine/paxos"
+	"github.com/paxbench/paxbench/engine/wal"
+	"github.com/paxbench/paxbench/engine/wal/vfs"
+	"github.com/paxbench/paxbench/wire"
+)
+
+// nemesis breaks things at random times. Every fault is one that the protocol promises to survive: disks lose what was not
+// synced, never what was, and nobody votes without his log.
+type nemesis struct {
+	w      *world
+	faults []fault
+	total  int
+	over   bool
+}
+
+// fault is a kind of fault with its weight in this schedule.
+type fault struct {
+	name   string
+	weight int
+	do     func(n *nemesis, p *proc)
+}
+
+// faults is every kind. To add one, add a line.
+var faults = []fault{
+	{"crash", 3, func(n *nemesis, p *proc) { p.crash(false); p.restartLater() }},
+	{"power loss", 3, func(n *nemesis, p *proc) { p.crash(true); p.restartLater() }},
+	{"crash in a file operation", 4, (*nemesis).arm},
+	{"power loss of all", 1, (*nemesis).blackout},
+	{"orderly stop", 1, func(n *nemesis, p *proc) { p.orderly() }},
+	{"partition", 4, (*nemesis).partition},
+	{"heal", 4, func(n *nemesis, _ *proc) { n.w.net.heal() }},
+	{"clogged link", 1, func(n *nemesis, p *proc) { n.w.net.slow[p.id-1] = n.w.between(0, 300*time.Millisecond) }},
+	{"pause", 3, (*nemesis).pause},
+	{"leader asleep", 3, (*nemesis).asleep},
+	{"failed sync", 2, func(n *nemesis, p *proc) { p.disk.failSyncs++ }},
+	{"full disk", 1, func(n *nemesis, p *proc) { p.disk.fullFor++ }},
+	{"disk stall", 2, (*nemesis).stall},
+	{"slow machine", 1, func(n *nemesis, p *proc) { p.slow = n.w.between(0, 10*time.Millisecond) }},
+	{"late replay", 6, func(n *nemesis, _ *proc) { n.w.net.replay() }},
+	{"senseless frame", 3, (*nemesis).senseless},
+	{"emptied directory", 1, (*nemesis).emptied},
+	{"damaged log", 1, (*nemesis).damaged},
+}
+
+func (n *nemesis) init(w *world) {
+	n.w = w
+	for _, f := range faults {
+		f.weight *= pick(w.rng, 0, 1, 1, 4)
+		n.total += f.weight
+		n.faults = append(n.faults, f)
+	}
+	n.later()
+}
+
+func (n *nemesis) later() { n.w.after(n.w.between(0, 2*n.w.k.Every), n.act) }
+
+func (n *nemesis) act() {
+	if n.over || n.total == 0 {
+		return
+	}
+	p := n.w.procs[n.w.rng.IntN(len(n.w.procs))]
+	roll := n.w.rng.IntN(n.total)
+	for i := range n.faults {
+		if f := &n.faults[i]; roll < f.weight {
+			if p.d != nil {
+				n.w.note(p.id, f.name, 0, 0, 0)
+				n.w.counts["fault: "+f.name]++
+				f.do(n, p)
+				p.poke()
+			}
+			break
+		}
+		roll -= n.faults[i].weight
+	}
+	n.later()
+}
+
+// arm has the process crash in one of its next file operations; after an orderly restart it may be one of the recovery's.
+func (n *nemesis) arm(p *proc) {
+	if n.w.chance(3) {
+		p.crash(n.w.chance(2))
+		life := p.life
+		n.w.after(n.w.between(time.Millisecond, 200*time.Millisecond), func() {
+			if p.life == life && p.d == nil {
+				p.disk.armed = 1 + n.w.rng.IntN(20)
+				p.start(false)
+			}
+		})
+		return
+	}
+	p.disk.armed = 1 + n.w.rng.IntN(30)
+	p.disk.mem.CrashAt(p.disk.armed)
+}
+
+func (n *nemesis) blackout(*proc) {
+	n.w.counts["power losses of all"]++
+	for _, p := range n.w.procs {
+		if p.d != nil {
+			p.crash(true)
+		} else {
+			p.lose()
+		}
+		p.restartLater()
+	}
+}
+
+// orderly stops the process as an operator does and starts it again.
+func (p *proc) orderly() {
+	if p.d.Err() != nil {
+		return
+	}
+	if p.disk.armed > 0 || p.disk.failSyncs > 0 {
+		return // it would not be orderly
+	}
+	p.stop()
+	p.restartLater()
+}
+
+// partition cuts directions of links: one node off in both directions or in one, a split, single directions, a chain, or a
+// bridge node that alone sees everybody.
+func (n *nemesis) partition(p *proc) {
+	cut, size := n.w.net.cut, n.w.k.Nodes
+	n.w.counts["partitions"]++
+	n.w.net.heal()
+	me := int(p.id) - 1
+	kind := n.w.rng.IntN(7)
+	side := n.w.rng.IntN(1 << size)
+	for i := range size {
+		for j := range size {
+			switch kind {
+			case 0:
+				cut[i][j] = i == me || j == me
+			case 1:
+				cut[i][j] = i == me // it hears and is not heard
+			case 2:
+				cut[i][j] = j == me // it is heard and hears nothing
+			case 3:
+				cut[i][j] = side>>i&1 != side>>j&1
+			case 4:
+				cut[i][j] = n.w.chance(3)
+			case 5:
+				cut[i][j] = i-j > 1 || j-i > 1
+			case 6:
+				cut[i][j] = i != me && j != me
+			}
+		}
+	}
+}
+
+func (n *nemesis) pause(p *proc) {
+	n.w.counts["pauses"]++
+	p.pausedUntil = n.w.now + int64(n.w.between(10*time.Millisecond, pick(n.w.rng, 100*time.Millisecond, 2*time.Second)))
+}
+
+// asleep pauses the leader for longer than an election takes and keeps it cut off when it wakes up: it thinks that it still
+// leads, and clients ask it.
+func (n *nemesis) asleep(*proc) {
+	for i, p := range n.w.procs {
+		if p.d == nil || p.d.Status().Role != paxos.Leader {
+			continue
+		}
+		timeout := time.Duration(2*n.w.k.ElectionTicks) * n.w.k.Tick
+		p.pausedUntil = n.w.now + int64(n.w.between(timeout, 3*timeout))
+		n.w.net.heal()
+		for j := range n.w.net.cut {
+			n.w.net.cut[j][i] = true
+			n.w.net.cut[i][j] = n.w.chance(2)
+		}
+	}
+}
+
+func (n *nemesis) stall(p *proc) {
+	n.w.counts["disk stalls"]++
+	p.stalledUntil = n.w.now + int64(n.w.between(50*time.Millisecond, pick(n.w.rng, 500*time.Millisecond, 3*time.Second)))
+}
+
+// senseless gives the node a frame with a good CRC and a content that nobody can mean: a ballot that would use up the
+// counter, a slot beyond reach, a ballot of somebody else. It must change nothing (S18, FAULTS.md F40).
+func (n *nemesis) senseless(p *proc) {
+	if p.pausedUntil > n.w.now || n.w.k.Nodes == 1 {
+		return
+	}
+	n.w.counts["senseless frames"]++
+	p.d.Turn(false)
+	if p.d.Err() != nil {
+		return
+	}
+	before := p.d.Status()
+	from := wire.NodeID(int(p.id)%n.w.k.Nodes + 1)
+	far := wire.NewBallot(1<<31, from)
+	m := []wire.Message{
+		{Kind: wire.KindPrepare, Ballot: far, Slot: 1},
+		{Kind: wire.KindHeartbeat, Ballot: far},
+		{Kind: wire.KindPrepare, Ballot: wire.NewBallot(before.Promised.Counter()+1, p.id), Slot: 1},
+		{Kind: wire.KindPrepare, Ballot: wire.NewBallot(before.Promised.Counter()+1, 60), Slot: 1},
+		{Kind: wire.KindLearn, Ballot: wire.NewBallot(1, from), Slot: before.Chosen + wire.SlotsAheadMax + 1, Value: noop},
+		{Kind: wire.KindAccept, Ballot: far, Slot: 1, Value: noop},
+		{Kind: wire.KindReject, Ballot: before.Ballot | 1<<32 | wire.Ballot(p.id), Promised: far},
+	}[n.w.rng.IntN(7)]
+	m.Group, m.From = 1, from
+	p.handler(from, m.Encode(clusterID))
+	p.d.Turn(false)
+	after := p.d.Status()
+	before.Ignored, after.Ignored, before.Stale, after.Stale = 0, 0, 0, 0
+	before.InFlight, after.InFlight, before.Last, after.Last, before.LogBytes, after.LogBytes = 0, 0, 0, 0, 0, 0 // clients may have come in
+	before.Chosen, before.Applied, before.Trimmed = after.Chosen, after.Applied, after.Trimmed
+	if p.d.Err() == nil && before != after {
+		n.w.fail("S18", p.id, m.Slot, "a senseless %v changed the state: %+v, then %+v", m.Kind, before, after)
+	}
+}
+
+var noop = func() wire.Batch {
+	f := wire.NewNoopAccept()
+	defer f.Release()
+	b, err := wire.ParseBatch(append([]byte(nil), f.Bytes()[wire.AcceptHeadroom:]...))
+	if err != nil {
+		panic("BUG: sim: " + err.Error())
+	}
+	return b
+}()
+
+// emptied lets somebody start the node on an empty directory, which must be refused (FAULTS.md F32); then its own comes
+// back.
+func (n *nemesis) emptied(p *proc) {
+	p.crash(false)
+	empty := vfs.NewMem()
+	if err := empty.MkdirAll(p.disk.snapDir()); err != nil {
+		panic("BUG: sim: " + err.Error())
+	}
+	n.refused(p, empty, "an emptied directory", func(err error) bool { return errors.Is(err, wal.ErrNotBootstrapped) })
+	n.w.counts["emptied directories refused"]++
+	p.restartLater()
+}
+
+// damaged flips a bit in the log in front of an intact group: it was durable, so this is no torn tail, and the node must
+// refuse to start (FAULTS.md F17). Then the disk is as it was: the atlas allows no node to be lost for good.
+func (n *nemesis) damaged(p *proc) {
+	p.crash(false)
+	image := p.disk.mem.Clone()
+	type place struct {
+		file     string
+		from, to int64
+	}
+	var places []place // records with a group behind them in the same file
+	var last place
+	_, err := wal.InspectFS(image, p.disk.walDir(), func(e *wal.Entry) error {
+		if last.file == e.File && e.Offset > last.to {
+			places = append(places, last)
+		}
+		last = place{e.File, e.Offset, e.Offset + int64(e.Record.Frame.Len())}
+		return nil
+	})
+	if err == nil && len(places) > 0 {
+		at := places[n.w.rng.IntN(len(places))]
+		image.Corrupt(filepath.Join(p.disk.walDir(), filepath.Base(at.file)), func(b []byte) []byte {
+			b[at.from+n.w.rng.Int64N(at.to-at.from)] ^= 1 << n.w.rng.IntN(8)
+			return b
+		})
+		n.refused(p, image, "a damaged log", func(err error) bool {
+			var damage *wal.CorruptError
+			return errors.As(err, &damage)
+		})
+		n.w.counts["damaged logs refused"]++
+	}
+	p.restartLater()
+}
+
+// refused starts the node on another disk, which must fail with an error that is as expected.
+func (n *nemesis) refused(p *proc, image *vfs.Mem, what string, expected func(error) bool) {
+	own, known := p.disk.mem, p.disk.known
+	p.disk.mem, p.disk.known = image, durable{votes: map[wire.Slot][]durableVote{}}
+	p.fs = &diskFS{Mem: image, d: p.disk}
+	p.port = &port{p: p, dead: true}
+	d, err := engine.NewDriver(p.config(false), p.driverConfig())
+	if d != nil {
+		_ = d.Close() // what it says does not matter any more
+	}
+	if err == nil || !expected(err) {
+		n.w.fail("S15", p.id, 0, "starts on %s: %v", what, err)
+	}
+	p.disk.mem, p.disk.known = own, known
+}

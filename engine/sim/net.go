@@ -1,0 +1,176 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/paxbench/paxbench/engine/transport"
+	"github.com/paxbench/paxbench/wire"
+)
+
+// network carries frames between nodes, and messages between nodes and clients. What a link may do to a frame: lose it,
+// repeat it, keep it for any time (so frames overtake each other), damage it, and give it again much later.
+type network struct {
+	w      *world
+	calm   bool            // no faults but what cut says
+	cut    [][]bool        // [from-1][to-1]: the direction is down
+	slow   []time.Duration // by receiver: added to each frame's way (a clogged link)
+	flying map[*parcel]bool
+	old    []parcel // some frames of the past, one reference each, to be replayed
+}
+
+// parcel is a frame under way; one reference.
+type parcel struct {
+	from, to wire.NodeID
+	frame    *wire.Buffer
+}
+
+func (n *network) init(w *world) {
+	n.w, n.flying = w, map[*parcel]bool{}
+	n.slow = make([]time.Duration, w.k.Nodes)
+	for range w.k.Nodes {
+		n.cut = append(n.cut, make([]bool, w.k.Nodes))
+	}
+}
+
+func (n *network) heal() {
+	for _, row := range n.cut {
+		clear(row)
+	}
+	clear(n.slow)
+}
+
+// delay draws how long a frame or message takes.
+func (n *network) delay() time.Duration {
+	k := &n.w.k
+	if !n.calm && n.w.percent(k.Late) {
+		return n.w.between(k.Delay, k.LateBy)
+	}
+	return n.w.between(20*time.Microsecond, k.Delay)
+}
+
+// send takes over one reference.
+func (n *network) send(from, to wire.NodeID, f *wire.Buffer) bool {
+	k := &n.w.k
+	if to == 0 || int(to) > k.Nodes || n.cut[from-1][to-1] || !n.calm && n.w.percent(k.Drop) {
+		n.w.counts["frames lost"]++
+		f.Release()
+		return true // the sender does not know
+	}
+	if !n.calm && (rare(f) || n.w.chance(40)) && len(n.old) < 64 {
+		n.old = append(n.old, parcel{from, to, f.Retain()})
+	}
+	if !n.calm && n.w.percent(k.Repeat) {
+		n.w.counts["frames repeated"]++
+		n.fly(&parcel{from, to, f.Retain()})
+	}
+	if !n.calm && n.w.percent(k.Corrupt) {
+		f = n.damage(f)
+	}
+	n.fly(&parcel{from, to, f})
+	return true
+}
+
+// rare says whether a frame is of an election: those are few, and coming late they hurt most.
+func rare(f *wire.Buffer) bool {
+	k := wire.Kind(f.Bytes()[5])
+	return k == wire.KindPrepare || k == wire.KindPromise
+}
+
+// damage returns a damaged copy of f.
+func (n *network) damage(f *wire.Buffer) *wire.Buffer {
+	c := wire.GetCopy(f.Bytes())
+	f.Release()
+	p := c.Bytes()
+	switch n.w.rng.IntN(3) {
+	case 0:
+		p[n.w.rng.IntN(len(p))] ^= 1 << n.w.rng.IntN(8)
+	case 1:
+		c.SetBytes(p[:n.w.rng.IntN(len(p))])
+	default: // the end of another frame spliced on
+		for i := len(p) / 2; i < len(p); i++ {
+			p[i] = byte(n.w.rng.Uint32())
+		}
+	}
+	return c
+}
+
+func (n *network) fly(p *parcel) {
+	n.flying[p] = true
+	n.w.after(n.delay()+n.slow[p.to-1], func() { n.arrive(p) })
+}
+
+// arrive does what the transport's reader does: the CRC is checked before anybody looks at the frame.
+func (n *network) arrive(p *parcel) {
+	delete(n.flying, p)
+	to := n.w.procs[p.to-1]
+	if to.d == nil || n.cut[p.from-1][p.to-1] {
+		p.frame.Release()
+		return
+	}
+	h, err := wire.CheckFrame(p.frame.Bytes())
+	if err != nil || h.Size() != p.frame.Len() || h.Cluster != clusterID || h.From != p.from {
+		n.w.note(p.to, "damaged frame", uint64(p.from), uint64(p.frame.Len()), 0)
+		n.w.counts["frames damaged"]++
+		p.frame.Release()
+		return
+	}
+	n.w.note(p.to, arrivalNames[h.Kind], uint64(p.from), word(p.frame.Bytes(), 0), word(p.frame.Bytes(), 8))
+	to.handler(p.from, p.frame)
+	to.poke()
+}
+
+// arrivalNames saves building a string for each frame.
+var arrivalNames = func() (names [256]string) {
+	for k := range names {
+		names[k] = "< " + wire.Kind(k).String()
+	}
+	return names
+}()
+
+// replay sends a frame of the past once more.
+func (n *network) replay() {
+	if len(n.old) == 0 {
+		return
+	}
+	p := n.old[n.w.rng.IntN(len(n.old))]
+	n.w.counts["frames replayed late"]++
+	n.fly(&parcel{p.from, p.to, p.frame.Retain()})
+}
+
+func (n *network) close() {
+	for p := range n.flying {
+		p.frame.Release()
+	}
+	for _, p := range n.old {
+		p.frame.Release()
+	}
+	n.flying, n.old = nil, nil
+}
+
+// port is one process's transport.
+type port struct {
+	p    *proc
+	dead bool // the process is gone: what its remains still say is heard by nobody
+}
+
+// Send implements transport.Transport.
+func (t *port) Send(to wire.NodeID, f *wire.Buffer) bool {
+	if t.dead {
+		f.Release()
+		return false
+	}
+	t.p.w.oracle.sent(t.p, to, f)
+	return t.p.w.net.send(t.p.id, to, f)
+}
+
+// Serve implements transport.Transport.
+func (t *port) Serve(h func(from wire.NodeID, f *wire.Buffer)) error {
+	t.p.handler = h
+	return nil
+}
+
+// Close implements transport.Transport.
+func (t *port) Close() error { return nil }
+
+// Stats implements transport.Transport.
+func (t *port) Stats() transport.Stats { return transport.Stats{} }

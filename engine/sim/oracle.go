@@ -1,0 +1,350 @@
+package sim
+
+import (
+	"bytes"
+	"hash/crc32"
+	"math/bits"
+	"time"
+
+	"github.com/paxbench/paxbench/engine"
+	"github.com/paxbench/paxbench/engine/kv"
+	"github.com/paxbench/paxbench/engine/snapshot"
+	"github.com/paxbench/paxbench/engine/wal/vfs"
+	"github.com/paxbench/paxbench/wire"
+)
+
+// oracle sees everything: what every disk holds, every frame that leaves a node, every slot that is applied, every reply.
+// It knows what is chosen from the definition, a quorum of durable votes at one ballot, and not from anybody's word.
+type oracle struct {
+	w      *world
+	quorum int
+	slots  []slotTruth         // by slot; [0] is unused
+	prefix wire.Slot           // every slot up to here is chosen
+	grown  int64               // when the prefix last grew
+	owners map[wire.Ballot]int // life of the process that prepares a ballot
+
+	// acked is the highest slot that anybody outside knows to be done: of a reply or of a read. What is asked for later
+	// lies behind it.
+	acked wire.Slot
+}
+
+// slotTruth is what is known of a slot.
+type slotTruth struct {
+	rounds []round
+	chosen bool
+	hash   uint64 // of the chosen value
+	ballot wire.Ballot
+	known  bool // state and sessions are those after the slot
+	digest engine.Digest
+}
+
+// round is a ballot in a slot.
+type round struct {
+	ballot wire.Ballot
+	hash   uint64
+	voters uint64
+}
+
+func (o *oracle) init(w *world) {
+	o.w, o.quorum, o.owners = w, w.k.Nodes/2+1, map[wire.Ballot]int{}
+}
+
+func hashBytes(p []byte) uint64 {
+	return uint64(crc32.Checksum(p, wire.Castagnoli))<<32 | uint64(crc32.ChecksumIEEE(p))
+}
+
+func (o *oracle) slot(s wire.Slot) *slotTruth {
+	for wire.Slot(len(o.slots)) <= s {
+		o.slots = append(o.slots, slotTruth{})
+	}
+	return &o.slots[s]
+}
+
+// round is the round at ballot b, in which only one value may be proposed (S2).
+func (o *oracle) round(by wire.NodeID, s wire.Slot, b wire.Ballot, hash uint64) *round {
+	t := o.slot(s)
+	for i := range t.rounds {
+		if r := &t.rounds[i]; r.ballot == b {
+			if r.hash != hash {
+				o.w.fail("S2", by, s, "two values at ballot %v", b)
+			}
+			return r
+		}
+	}
+	// S4: whatever was chosen at a lower ballot is proposed again.
+	if t.chosen && b > t.ballot && t.hash != hash {
+		o.w.fail("S4", by, s, "another value is proposed at ballot %v than was chosen at ballot %v", b, t.ballot)
+	}
+	t.rounds = append(t.rounds, round{ballot: b, hash: hash})
+	return &t.rounds[len(t.rounds)-1]
+}
+
+// vote counts a durable vote.
+func (o *oracle) vote(by wire.NodeID, s wire.Slot, b wire.Ballot, hash uint64) {
+	r := o.round(by, s, b, hash)
+	r.voters |= 1 << by
+	if bits.OnesCount64(r.voters) < o.quorum {
+		return
+	}
+	t := o.slot(s)
+	if t.chosen {
+		if t.hash != hash {
+			o.w.fail("S1", by, s, "a second value is chosen, at ballot %v; the first was at ballot %v", b, t.ballot)
+		}
+		t.ballot = min(t.ballot, b)
+	} else {
+		t.chosen, t.hash, t.ballot = true, hash, b
+		o.w.note(0, "chosen", uint64(s), uint64(b), hash)
+	}
+	for i := range t.rounds {
+		if t.rounds[i].ballot > b && t.rounds[i].hash != hash {
+			o.w.fail("S4", by, s, "another value was proposed at ballot %v than is now chosen at ballot %v", t.rounds[i].ballot, b)
+		}
+	}
+	for wire.Slot(len(o.slots)) > o.prefix+1 && o.slots[o.prefix+1].chosen {
+		o.prefix++
+		o.grown = o.w.now
+	}
+}
+
+// durable is told of each record that was synced.
+func (o *oracle) durable(d *disk, r *witnessed) {
+	k := &d.known
+	if r.chosen > o.prefix {
+		o.w.fail("S7", d.id, r.chosen, "%v records that slots up to %d are chosen, true is %d", r.kind, r.chosen, o.prefix)
+	}
+	switch r.kind {
+	case wire.KindAccept, wire.KindRecPromise:
+		if r.ballot < k.promise {
+			o.w.fail("S5", d.id, r.slot, "%v at ballot %v is recorded after a promise of ballot %v", r.kind, r.ballot, k.promise)
+		}
+	case wire.KindLearn:
+		if t := o.slot(r.slot); !t.chosen || t.hash != r.hash {
+			o.w.fail("S7", d.id, r.slot, "records as learned what is not chosen")
+		}
+	case wire.KindRecTrim:
+		if r.slot > k.snap {
+			o.w.fail("S6", d.id, r.slot, "the log is trimmed up to slot %d, the durable snapshot holds slot %d", r.slot, k.snap)
+		}
+	}
+	o.remember(d, r)
+}
+
+// remember adds a record to what is durable.
+func (o *oracle) remember(d *disk, r *witnessed) {
+	k := &d.known
+	switch r.kind {
+	case wire.KindRecPromise:
+		k.promise = max(k.promise, r.ballot)
+	case wire.KindRecTrim:
+		k.trim = max(k.trim, r.slot)
+	case wire.KindAccept:
+		k.promise = max(k.promise, r.ballot)
+		k.votes[r.slot] = append(k.votes[r.slot], durableVote{r.ballot, r.hash, false})
+		o.vote(d.id, r.slot, r.ballot, r.hash)
+	case wire.KindLearn:
+		k.votes[r.slot] = append(k.votes[r.slot], durableVote{r.ballot, r.hash, true})
+	}
+}
+
+// snapshotIn is the slot of the newest good snapshot in an image.
+func (o *oracle) snapshotIn(image *vfs.Mem, d *disk) wire.Slot {
+	f, err := snapshot.Latest(snapFS{&diskFS{Mem: image, d: d}}, d.snapDir(), clusterID, 1)
+	if err != nil {
+		return 0
+	}
+	return f.Meta.Slot
+}
+
+// compare says whether a restarted node's durable state has everything it had (S5, S15), was being what was seen.
+func (o *oracle) compare(p *proc, was *durable) {
+	k := &p.disk.known
+	if k.promise < was.promise {
+		o.w.fail("S5", p.id, 0, "restarted with promise %v, it had made %v durable", k.promise, was.promise)
+	}
+	if k.snap < was.snap {
+		o.w.fail("S15", p.id, was.snap, "restarted with a snapshot of slot %d, one of slot %d was durable", k.snap, was.snap)
+	}
+	if k.trim > k.snap {
+		o.w.fail("S6", p.id, k.trim, "the log is trimmed up to slot %d, the durable snapshot holds slot %d", k.trim, k.snap)
+	}
+	for s := k.snap + 1; s < wire.Slot(len(o.slots)); s++ {
+		votes := was.votes[s]
+		if len(votes) == 0 {
+			continue
+		}
+		if last := votes[len(votes)-1]; !k.has(s, last.ballot) {
+			o.w.fail("S15", p.id, s, "restarted without its durable vote at ballot %v", last.ballot)
+		}
+	}
+	for s, votes := range was.votes { // what a snapshot covers may be gone from the log; it was durable all the same
+		if len(k.votes[s]) == 0 {
+			k.votes[s] = votes
+		}
+	}
+	o.holders()
+}
+
+// holders checks that every chosen slot has a durable copy in every quorum (S6).
+func (o *oracle) holders() {
+	for s := wire.Slot(1); s <= o.prefix; s++ {
+		without := 0
+		for _, p := range o.w.procs {
+			if p.disk.known.snap < s && !p.disk.known.holds(s, o.slots[s].hash) {
+				without++
+			}
+		}
+		if without >= o.quorum {
+			o.w.fail("S6", 0, s, "%d of %d disks do not hold what is chosen", without, o.w.k.Nodes)
+		}
+	}
+}
+
+func (d *durable) holds(s wire.Slot, hash uint64) bool {
+	for _, v := range d.votes[s] {
+		if v.hash == hash {
+			return true
+		}
+	}
+	return false
+}
+
+// sent is told of each frame that leaves a node.
+func (o *oracle) sent(p *proc, to wire.NodeID, f *wire.Buffer) {
+	var m wire.Message
+	if err := wire.DecodeMessage(f, &m); err != nil {
+		o.w.fail("S18", p.id, 0, "sends a malformed frame: %v", err)
+	}
+	k := &p.disk.known
+	if m.Chosen > o.prefix {
+		o.w.fail("S7", p.id, m.Chosen, "%v says that slots up to %d are chosen, true is %d", m.Kind, m.Chosen, o.prefix)
+	}
+	switch m.Kind {
+	case wire.KindAccept:
+		o.round(p.id, m.Slot, m.Ballot, hashBytes(m.Value.Bytes()))
+	case wire.KindPrepare:
+		if k.promise < m.Ballot {
+			o.w.fail("S3", p.id, 0, "Prepare at ballot %v leaves, its disk holds promise %v", m.Ballot, k.promise)
+		}
+		if life, ok := o.owners[m.Ballot]; ok && life != p.life {
+			o.w.fail("S5", p.id, 0, "ballot %v is prepared again after a restart", m.Ballot)
+		}
+		o.owners[m.Ballot] = p.life
+	case wire.KindPromise:
+		if k.promise < m.Ballot {
+			o.w.fail("S3", p.id, 0, "Promise of ballot %v leaves, its disk holds promise %v", m.Ballot, k.promise)
+		}
+	case wire.KindAccepted:
+		for s := m.Slot; s < m.Slot+wire.Slot(m.Count); s++ {
+			if s > k.snap && !k.has(s, m.Ballot) {
+				o.w.fail("S3", p.id, s, "Accepted at ballot %v leaves, its disk does not hold the vote", m.Ballot)
+			}
+		}
+	case wire.KindLearn:
+		if t := o.slot(m.Slot); !t.chosen || t.hash != hashBytes(m.Value.Bytes()) {
+			o.w.fail("S7", p.id, m.Slot, "teaches what is not chosen")
+		}
+	case wire.KindSnapAck:
+		if m.Offset == m.Total && k.snap < m.Slot && p.applied < m.Slot {
+			o.w.fail("S3", p.id, m.Slot, "acknowledges a snapshot that its disk does not hold")
+		}
+	case wire.KindReject:
+		o.w.counts["ballot races"]++
+	}
+}
+
+// delivered is told of each slot that a node is about to apply (S7).
+func (o *oracle) delivered(p *proc, s wire.Slot, b wire.Ballot, v wire.Batch) {
+	t := o.slot(s)
+	switch hash := hashBytes(v.Bytes()); {
+	case s > o.prefix:
+		o.w.fail("S7", p.id, s, "learns slot %d, the true chosen prefix is %d", s, o.prefix)
+	case t.hash != hash:
+		o.w.fail("S1", p.id, s, "learns another value, at ballot %v, than is chosen at ballot %v", b, t.ballot)
+	}
+	if s == o.w.model.slot+1 {
+		o.w.model.apply(o.w, s, v)
+	}
+}
+
+// applied is told of a node's state whenever it has moved: by one slot, or by a snapshot (S8, S14).
+func (o *oracle) applied(p *proc, from wire.Slot, g engine.Digest) {
+	if g.Applied > o.prefix {
+		o.w.fail("S7", p.id, g.Applied, "has applied slot %d, the true chosen prefix is %d", g.Applied, o.prefix)
+	}
+	t := o.slot(g.Applied)
+	if !t.known {
+		t.known, t.digest = true, g
+		if g.Commands != o.w.model.commandsAt(g.Applied) {
+			o.w.fail("S9", p.id, g.Applied, "%d commands executed, the log holds %d fresh ones", g.Commands, o.w.model.commandsAt(g.Applied))
+		}
+		return
+	}
+	if t.digest == g {
+		return
+	}
+	property := "S8"
+	if g.Applied != from+1 {
+		property = "S14"
+	}
+	what := "state"
+	if t.digest.State == g.State {
+		what = "session table"
+	}
+	o.w.fail(property, p.id, g.Applied, "its %s after slot %d is not that of the node that came there first", what, g.Applied)
+}
+
+// installing counts a snapshot from a peer that got its name.
+func (o *oracle) installing(id wire.NodeID) {
+	o.w.counts["snapshots installed"]++
+	if o.w.now-o.grown < int64(50*time.Millisecond) {
+		o.w.counts["snapshots installed during accepts"]++
+	}
+	o.w.note(id, "snapshot complete", 0, 0, 0)
+}
+
+// replied checks a reply against the reference (S3, S9, S10).
+func (o *oracle) replied(by wire.NodeID, op *operation, r *wire.Reply) {
+	s := r.Slot
+	if s > o.prefix {
+		o.w.fail("S3", by, s, "a reply leaves before its slot is chosen")
+	}
+	if s > o.w.model.slot {
+		o.w.fail("S3", by, s, "a reply leaves before its slot is applied anywhere")
+	}
+	if op.kind == opOpen {
+		if r.Session != wire.NewSessionID(s, int(r.Index)) || o.w.model.sessions[r.Session] == nil {
+			o.w.fail("S9", by, s, "session %d was opened nowhere", r.Session)
+		}
+		return
+	}
+	e, ok := o.w.model.result(op.session, op.first)
+	switch {
+	case !ok:
+		o.w.fail("S9", by, s, "a reply to block %d of session %d, which was not executed", op.first, op.session)
+	case e.slot != s || e.index != r.Index:
+		o.w.fail("S9", by, s, "block %d of session %d was executed in slot %d.%d, the reply says %d.%d", op.first, op.session, e.slot, e.index, s, r.Index)
+	case int(r.Count) != op.count || !bytes.Equal(e.results, r.Results):
+		o.w.fail("S9", by, s, "block %d of session %d: another result than the one it had: %x, expected %x", op.first, op.session, r.Results, e.results)
+	case s <= op.after:
+		o.w.fail("S10", by, s, "block %d of session %d was executed before it was sent: slot %d was known to be done", op.first, op.session, op.after)
+	}
+}
+
+// answered checks the answer to a query for one key (S10).
+func (o *oracle) answered(by wire.NodeID, op *operation, a *wire.Answer) {
+	if a.Slot > o.prefix {
+		o.w.fail("S7", by, a.Slot, "answers from slot %d, the true chosen prefix is %d", a.Slot, o.prefix)
+	}
+	if !op.stale && a.Slot < op.after {
+		o.w.fail("S10", by, a.Slot, "a linearizable read answers from slot %d, slot %d was known to be done when it was asked", a.Slot, op.after)
+	}
+	g, err := kv.DecodeGetAnswer(a.Body)
+	if err != nil {
+		o.w.fail("S10", by, a.Slot, "answer: %v", err)
+	}
+	v := o.w.model.at(op.key, a.Slot)
+	if (g.Status == kv.StatusOK) != v.present || g.Version != v.version || g.Slot != v.slot || string(g.Value) != v.value {
+		o.w.fail("S10", by, a.Slot, "key %s at slot %d: %+v, expected %+v", op.key, a.Slot, g, v)
+	}
+}

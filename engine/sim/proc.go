@@ -1,0 +1,413 @@
+package sim
+
+import (
+	"errors"
+	"time"
+
+	"github.com/paxbench/paxbench/engine"
+	"github.com/paxbench/paxbench/engine/kv"
+	"github.com/paxbench/paxbench/engine/paxos"
+	"github.com/paxbench/paxbench/engine/wal"
+	"github.com/paxbench/paxbench/engine/wal/vfs"
+	"github.com/paxbench/paxbench/wire"
+)
+
+const clusterID = wire.ClusterID(4711)
+
+// proc is a node: its disk, which stays, and the process on it, which comes and goes.
+type proc struct {
+	w    *world
+	id   wire.NodeID
+	disk *disk
+	rate float64 // of its clock: virtual seconds per second
+	skew int64   // of its clock, nanoseconds
+
+	life    int // counts processes: what belongs to an earlier one is dropped
+	d       *engine.Driver
+	fs      *diskFS
+	port    *port
+	handler func(from wire.NodeID, f *wire.Buffer)
+	due     [stages]bool // a step is scheduled
+
+	pausedUntil  int64
+	stalledUntil int64 // the disk finishes nothing before
+	slow         time.Duration
+	acceptTorn   bool      // start although the log's end is not whole
+	applied      wire.Slot // as last seen
+}
+
+// recheck is how often what waits for the end of a pause or a stall looks again: both may end early.
+const recheck = 20 * time.Millisecond
+
+// stage is one of the goroutines of a node.
+type stage int
+
+const (
+	stageTurn stage = iota
+	stageWrite
+	stageSync
+	stageApply
+	stageReceive
+	stageJob
+	stageTransfer
+	stageDeadline
+	stages
+)
+
+var stageNames = [stages]string{"turn", "write", "sync", "apply", "receive", "snapshot job", "transfer", "batch delay"}
+
+func newProc(w *world, id wire.NodeID) *proc {
+	return &proc{
+		w: w, id: id, disk: newDisk(w, id), rate: 0.95 + 0.1*w.rng.Float64(), skew: w.rng.Int64N(int64(time.Hour)),
+	}
+}
+
+func (p *proc) config(bootstrap bool) engine.Config {
+	k := &p.w.k
+	members := map[wire.NodeID]string{}
+	for i := range k.Nodes {
+		members[wire.NodeID(i+1)] = "simulated"
+	}
+	return engine.Config{
+		Node: p.id, Cluster: clusterID, Members: members, Dir: p.disk.dir(), Bootstrap: bootstrap,
+		NewStateMachine: func(wire.GroupID) engine.StateMachine { return kv.New() },
+		Transport:       p.port, FS: p.fs, SnapshotFS: snapFS{p.fs}, SegmentBytes: k.SegmentBytes,
+		Tick: k.Tick, HeartbeatTicks: k.HeartbeatTicks, ElectionTicks: k.ElectionTicks, Seed: p.w.o.Seed + uint64(p.life)<<32 + 1,
+		Window: k.Window, BatchBytes: k.BatchBytes, BatchDelay: k.BatchDelay, Compress: k.Compress, QueueBytes: k.QueueBytes,
+		SnapshotBytes: k.SnapshotBytes, RetainBytes: k.RetainBytes, AcceptTornTail: p.acceptTorn,
+	}
+}
+
+// start starts a process. It may crash on the way, or refuse.
+func (p *proc) start(bootstrap bool) {
+	w := p.w
+	p.life++
+	p.due = [stages]bool{}
+	p.pausedUntil, p.stalledUntil, p.slow, p.applied = 0, 0, 0, 0
+	p.disk.injected = false
+	p.fs = &diskFS{Mem: p.disk.mem, d: p.disk}
+	p.port = &port{p: p}
+	if bootstrap {
+		if err := p.disk.mem.MkdirAll(p.disk.snapDir()); err != nil {
+			panic("BUG: sim: " + err.Error())
+		}
+	}
+	p.disk.mem.SetHook(p.disk.hook)
+	p.disk.mem.CrashAt(p.disk.armed)
+	w.note(p.id, "start", uint64(p.life), uint64(p.disk.armed), 0)
+	d, err := engine.NewDriver(p.config(bootstrap), p.driverConfig())
+	if err != nil {
+		p.notStarted(err)
+		return
+	}
+	p.d = d
+	if d.Verdict().Torn {
+		w.counts["torn tails"]++
+	}
+	p.recovered()
+	p.look()
+	life := p.life
+	w.after(w.between(0, w.k.Tick), func() { p.tick(life) })
+	p.poke()
+}
+
+func (p *proc) driverConfig() engine.DriverConfig {
+	w := p.w
+	return engine.DriverConfig{
+		Now:  func() int64 { return p.skew + int64(float64(w.now)*p.rate) },
+		Salt: w.rng.Uint64,
+		Core: func(c *paxos.Config) {
+			c.RetransmitTicks, c.StallTicks, c.PromiseBytes, c.ApplyLagMax = w.k.RetransmitTicks, w.k.StallTicks, w.k.PromiseBytes, w.k.ApplyLagMax
+		},
+		Event:  p.event,
+		Chosen: func(s wire.Slot, b wire.Ballot, v wire.Batch) { w.oracle.delivered(p, s, b, v) },
+	}
+}
+
+// notStarted handles an error of NewDriver: a crash on the way, or an injected fault; anything else is a refusal to
+// start on an intact disk.
+func (p *proc) notStarted(err error) {
+	p.fs.dead, p.port.dead = true, true
+	var torn *wal.TornError
+	switch {
+	case errors.As(err, &torn) && p.w.k.Nodes == 1:
+		// There is no peer to ask: an operator has to say that what was cut was never acknowledged. Here it never was.
+		p.w.counts["torn tails accepted by an operator"]++
+		p.acceptTorn = true
+		p.disk.mem.Reboot()
+	case errors.Is(err, vfs.ErrCrashed):
+		p.w.counts["crashes while starting"]++
+		p.lose()
+	case p.disk.injected:
+		p.disk.mem.Reboot()
+	default:
+		p.w.fail("S15", p.id, 0, "does not start: %v", err)
+	}
+	p.restartLater()
+}
+
+// restartLater has the node come back after a while.
+func (p *proc) restartLater() {
+	life := p.life
+	p.w.after(p.w.between(time.Millisecond, 600*time.Millisecond), func() {
+		if p.life == life && p.d == nil {
+			p.disk.armed = 0
+			p.start(false)
+		}
+	})
+}
+
+// tick is the node's ticker. A paused process finds one tick when it wakes up, however many have passed.
+func (p *proc) tick(life int) {
+	w := p.w
+	if p.life != life || p.d == nil {
+		return
+	}
+	if p.pausedUntil > w.now {
+		w.after(min(time.Duration(p.pausedUntil-w.now), recheck), func() { p.tick(life) })
+		return
+	}
+	w.note(p.id, "tick", 0, 0, 0)
+	p.d.Turn(true)
+	p.promised()
+	w.after(time.Duration(float64(w.k.Tick)/p.rate), func() { p.tick(life) })
+	p.poke()
+}
+
+// poke looks at the node after anything happened to it: it may have failed or crashed; what its goroutines have to do is
+// scheduled.
+func (p *proc) poke() {
+	d := p.d
+	if d == nil {
+		return
+	}
+	if p.disk.armed > 0 && p.disk.mem.Ops() >= p.disk.armed || errors.Is(d.Err(), vfs.ErrCrashed) {
+		p.w.counts["crashes inside a file operation"]++
+		p.w.note(p.id, "crash in file op", uint64(p.disk.armed), 0, 0)
+		p.kill()
+		p.lose()
+		p.restartLater()
+		return
+	}
+	if err := d.Err(); err != nil {
+		p.failed(err)
+		return
+	}
+	k := &p.w.k
+	p.arm(stageTurn, d.TurnDue(), k.Turn)
+	p.arm(stageWrite, d.WriteDue(), k.Turn)
+	p.arm(stageSync, d.SyncDue(), k.Sync)
+	p.arm(stageApply, d.ApplyDue(), k.Apply)
+	p.arm(stageReceive, d.ReceiveDue(), k.Sync)
+	p.arm(stageJob, d.JobDue(), 20*k.Sync)
+	p.arm(stageTransfer, d.TransferDue(), k.Turn)
+	if at, ok := d.Deadline(); ok && !p.due[stageDeadline] {
+		wait := float64(at-p.skew)/p.rate - float64(p.w.now)
+		p.due[stageDeadline] = true
+		p.schedule(stageDeadline, time.Duration(max(wait, 0))+1)
+	}
+}
+
+// arm schedules a step that is due.
+func (p *proc) arm(s stage, due bool, most time.Duration) {
+	if !due || p.due[s] {
+		return
+	}
+	p.due[s] = true
+	d := p.w.between(most/8, most) + p.slow
+	if !p.w.net.calm && p.w.chance(50) {
+		d *= 8
+	}
+	p.schedule(s, d)
+}
+
+func (p *proc) schedule(s stage, d time.Duration) {
+	life := p.life
+	p.w.after(d, func() { p.step(life, s) })
+}
+
+// step does one step of one goroutine.
+func (p *proc) step(life int, s stage) {
+	w := p.w
+	if p.life != life || p.d == nil {
+		return
+	}
+	if wait := max(p.pausedUntil, p.waitDisk(s)) - w.now; wait > 0 {
+		p.schedule(s, min(time.Duration(wait), recheck))
+		return
+	}
+	p.due[s] = false
+	w.note(p.id, stageNames[s], uint64(p.applied), 0, 0)
+	switch s {
+	case stageTurn, stageDeadline:
+		p.d.Turn(false)
+		p.promised()
+	case stageWrite:
+		p.d.Write()
+	case stageSync:
+		p.d.Sync()
+	case stageApply:
+		p.d.Apply()
+		p.look()
+	case stageReceive:
+		p.d.Receive()
+		p.look()
+	case stageJob:
+		p.d.Job()
+	case stageTransfer:
+		p.d.Transfer(false)
+		p.retryTransfers()
+	}
+	p.poke()
+}
+
+// waitDisk is until when a stalled disk keeps a stage.
+func (p *proc) waitDisk(s stage) int64 {
+	if s == stageSync || s == stageJob || s == stageReceive {
+		return p.stalledUntil
+	}
+	return 0
+}
+
+// retryTransfers keeps the timer of transfers going.
+func (p *proc) retryTransfers() {
+	life := p.life
+	if p.d.Transfers() == 0 {
+		return
+	}
+	p.w.after(time.Duration(engine.TransferRetry), func() {
+		if p.life == life && p.d != nil && p.d.Err() == nil {
+			p.w.note(p.id, "transfer retry", 0, 0, 0)
+			p.d.Transfer(true)
+			p.retryTransfers()
+			p.poke()
+		}
+	})
+}
+
+// look compares the applied state with what the others had at the same slot.
+func (p *proc) look() {
+	if g := p.d.Digest(); g.Applied != p.applied {
+		p.w.oracle.applied(p, p.applied, g)
+		p.applied = g.Applied
+	}
+}
+
+// promised holds the core's promise against the disk's: it never falls below (S5).
+func (p *proc) promised() {
+	if st := p.d.Status(); st.Promised < p.disk.known.promise {
+		p.w.fail("S5", p.id, 0, "its promise is %v, its disk holds %v", st.Promised, p.disk.known.promise)
+	}
+}
+
+// event is told of the core's transitions.
+func (p *proc) event(e paxos.Event) {
+	c := p.w.counts
+	p.w.note(p.id, e.Kind.String(), uint64(e.Ballot), uint64(e.Slot), uint64(e.Holes)<<32|uint64(e.Reproposed))
+	switch e.Kind {
+	case paxos.EventLeading:
+		c["leaders"]++
+		if e.Holes > 0 {
+			c["leaders with gaps"]++
+		}
+		c["votes proposed again"] += e.Reproposed
+	case paxos.EventDiskStall:
+		c["disk stalls noticed"]++
+	}
+}
+
+// failed ends a process whose node has failed, as it ends a real one.
+func (p *proc) failed(err error) {
+	if !p.disk.injected {
+		p.w.fail("BUG", p.id, 0, "the node failed without a fault: %v", err)
+	}
+	p.w.note(p.id, "failed", 0, 0, 0)
+	p.kill()
+	if p.w.chance(2) {
+		p.lose()
+	} else {
+		p.disk.mem.Reboot()
+	}
+	p.restartLater()
+}
+
+// kill ends the process at once: nothing it still does is seen by anybody, disk included.
+func (p *proc) kill() {
+	p.fs.dead, p.port.dead = true, true
+	p.life++
+	d := p.d
+	p.d, p.handler = nil, nil
+	_ = d.Close() // its disk is dead: errors are a matter of course
+}
+
+// crash ends the process; power: the machine as well.
+func (p *proc) crash(power bool) {
+	p.w.counts["crashes"]++
+	p.w.note(p.id, "crash", 0, 0, 0)
+	if p.d != nil {
+		p.kill()
+	}
+	if power {
+		p.lose()
+	} else {
+		p.disk.mem.Reboot()
+	}
+}
+
+// lose is a power loss: of what was not synced stays what the disk likes.
+func (p *proc) lose() {
+	losses := vfs.Losses()
+	loss := losses[p.w.rng.IntN(len(losses))]
+	p.w.note(p.id, "power loss", uint64(loss), 0, 0)
+	p.disk.mem.PowerLoss(loss, p.w.rng.Uint64())
+	clear(p.disk.dirty)
+	clear(p.disk.named)
+	p.disk.armed = 0
+}
+
+// stop ends the process in order; replies are still delivered.
+func (p *proc) stop() {
+	p.w.note(p.id, "stop", 0, 0, 0)
+	p.w.counts["orderly stops"]++
+	d := p.d
+	err := d.Close()
+	p.fs.dead, p.port.dead = true, true
+	p.life++
+	p.d, p.handler = nil, nil
+	p.disk.mem.Reboot()
+	if err != nil {
+		p.w.fail("S15", p.id, 0, "does not close: %v", err)
+	}
+}
+
+// discard releases what a process holds, at the end of a schedule.
+func (p *proc) discard() {
+	if p.d == nil {
+		return
+	}
+	p.fs.dead, p.port.dead = true, true
+	d := p.d
+	p.d = nil
+	_ = d.Close() // its disk is dead: errors are a matter of course
+}
+
+// recovered holds the disk's synced image, read by the log's own reader from a copy that has lost everything else, against
+// what the witness had seen being synced before.
+func (p *proc) recovered() {
+	d := p.disk
+	image := d.mem.Clone()
+	image.PowerLoss(vfs.LoseAll, 0)
+	was := d.known
+	d.known = durable{votes: map[wire.Slot][]durableVote{}, snap: p.w.oracle.snapshotIn(image, d)}
+	_, err := wal.InspectFS(image, d.walDir(), func(e *wal.Entry) error {
+		r, ok := witness(e.Record.Frame.Bytes())
+		if ok {
+			p.w.oracle.remember(d, &r)
+		}
+		return nil
+	})
+	if err != nil {
+		p.w.fail("S15", p.id, 0, "what is durable after the start would be refused: %v", err)
+	}
+	p.w.oracle.compare(p, &was)
+}

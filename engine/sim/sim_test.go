@@ -1,0 +1,88 @@
+package sim
+
+import (
+	"flag"
+	"testing"
+	"time"
+)
+
+var (
+	seedFlag  = flag.Uint64("sim.seed", 0, "play only this schedule, and print every event")
+	seedsFlag = flag.Uint64("sim.seeds", 300, "number of schedules")
+)
+
+// What can go wrong: any interleaving of crashes, losses and delays in which the whole stack, from the log's bytes to the
+// clients' replies, breaks one of the properties. The oracle says which, where and when; -sim.seed plays it again.
+func TestSchedules(t *testing.T) {
+	if *seedFlag != 0 {
+		r := Run(Options{Seed: *seedFlag, Trace: func(l string) { t.Log(l) }})
+		t.Logf("%+v", r.Knobs)
+		if r.Violation != nil {
+			t.Fatal(r.Violation)
+		}
+		return
+	}
+	b := Batch{First: 1, Seeds: *seedsFlag}
+	switch {
+	case raceEnabled:
+		b.Seeds = min(b.Seeds, 12)
+	case testing.Short():
+		b.Seeds = min(b.Seeds, 60)
+	}
+	s := b.Run()
+	t.Logf("%d schedules, %d events, %v simulated, %.0f schedules/s: %v", s.Schedules, s.Events, s.SimTime, s.Rate(), s.Counts)
+	if v := s.Violation; v != nil {
+		for _, line := range v.Trace {
+			t.Log(line)
+		}
+		t.Fatal(v)
+	}
+	if s.Schedules >= 300 && len(s.Missing) > 0 {
+		t.Errorf("in %d schedules there was not one of %q", s.Schedules, s.Missing)
+	}
+}
+
+// A seed must give one trace: otherwise no failure could be played again, and no fix be shown to be one.
+func TestSameSeedSameTrace(t *testing.T) {
+	seeds := uint64(8)
+	if raceEnabled {
+		seeds = 1
+	}
+	for seed := uint64(1); seed <= seeds; seed++ {
+		a, b := Run(Options{Seed: seed}), Run(Options{Seed: seed})
+		if a.Hash != b.Hash || a.Events != b.Events {
+			t.Errorf("seed %d: %d events with hash %x, then %d with %x", seed, a.Events, a.Hash, b.Events, b.Hash)
+		}
+		if c := Run(Options{Seed: seed + 1000}); c.Hash == a.Hash {
+			t.Errorf("seeds %d and %d have the same trace", seed, seed+1000)
+		}
+	}
+}
+
+// The knobs a caller sets must reach the nodes, and the trace must name every event: a replay that shows something else
+// than the run helps nobody.
+func TestOptions(t *testing.T) {
+	lines := 0
+	r := Run(Options{Seed: 5, Nodes: 1, Trace: func(string) { lines++ }, Knobs: func(k *Knobs) { k.Chaos = 200 * time.Millisecond }})
+	if r.Violation != nil || lines != r.Events || r.Knobs.Nodes != 1 || r.SimTime > time.Minute {
+		t.Errorf("%d lines, %d events, %v simulated, %v: %v", lines, r.Events, r.SimTime, r.Knobs, r.Violation)
+	}
+}
+
+// A violation must end a batch, carry its seed, event and trace, and be told as it was found.
+func TestViolationIsTold(t *testing.T) {
+	var w *world
+	r := func() (r *Result) {
+		w = newWorld(Options{Seed: 3, Nodes: 3})
+		defer func() { r = &Result{Violation: w.violation(recover())} }()
+		w.start()
+		w.after(100*time.Millisecond, func() { w.fail("S1", 2, 7, "made up") })
+		w.chaos()
+		return nil
+	}()
+	v := r.Violation
+	if v.Property != "S1" || v.Node != 2 || v.Slot != 7 || v.Seed != 3 || v.Event == 0 || len(v.Trace) == 0 {
+		t.Errorf("%+v", v)
+	}
+	w.close()
+}

@@ -1,0 +1,279 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+
+	"github.com/paxbench/paxbench/wire"
+)
+
+// Options says which schedule to run.
+type Options struct {
+	Seed  uint64
+	Nodes int               // 0: drawn from the seed (3, sometimes 1 or 5)
+	Trace func(line string) // told of every event as it happens; nil: only the last ones are kept
+	Knobs func(k *Knobs)    // may change what was drawn; nil: nothing
+}
+
+// Result is what became of one schedule.
+type Result struct {
+	Seed      uint64
+	Knobs     Knobs
+	Events    int
+	SimTime   time.Duration // virtual
+	Hash      uint64        // of the trace: equal for equal options
+	Counts    Counts
+	Violation *Violation // nil: everything held
+}
+
+// Violation is a broken property.
+type Violation struct {
+	Property string // S1, L5, ...; BUG: the code found its own invariant broken
+	Detail   string
+	Seed     uint64
+	Event    int
+	At       time.Duration // virtual
+	Node     wire.NodeID   // 0: the cluster
+	Slot     wire.Slot     // 0: none
+	Trace    []string      // the events up to it
+}
+
+func (v *Violation) Error() string {
+	s := fmt.Sprintf("%s: %s (seed %d, event %d at %v", v.Property, v.Detail, v.Seed, v.Event, v.At)
+	if v.Node != 0 {
+		s += fmt.Sprintf(", node %d", v.Node)
+	}
+	if v.Slot != 0 {
+		s += fmt.Sprintf(", slot %d", v.Slot)
+	}
+	return s + ")"
+}
+
+// world is one schedule being played: everything there is, owned by one goroutine.
+type world struct {
+	o     Options
+	k     Knobs
+	rng   *rand.Rand
+	now   int64 // virtual nanoseconds since the start
+	queue timeline
+	seq   uint64 // of the last scheduled event
+
+	procs   []*proc // by node id - 1
+	net     network
+	clients []*client
+	oracle  oracle
+	model   model
+	nemesis nemesis
+
+	events int
+	hash   uint64
+	ring   [128]entry
+	counts Counts
+	fresh  bool // clients begin new operations
+}
+
+// entry is one line of the trace, not yet formatted.
+type entry struct {
+	event   int
+	at      int64
+	node    wire.NodeID
+	what    string
+	a, b, c uint64
+}
+
+func (e *entry) String() string {
+	return fmt.Sprintf("%6d %11.6fs node %d  %-18s %d %d %d", e.event, float64(e.at)/1e9, e.node, e.what, e.a, e.b, e.c)
+}
+
+// Run plays the schedule of o.Seed to its end or to the first violation.
+func Run(o Options) (r *Result) {
+	w := newWorld(o)
+	defer func() {
+		r = w.result()
+		if x := recover(); x != nil {
+			r.Violation = w.violation(x) // what it holds is in any state: nothing is released
+			return
+		}
+		w.close()
+	}()
+	w.start()
+	w.chaos()
+	w.settle()
+	w.judge()
+	return nil
+}
+
+func (w *world) result() *Result {
+	return &Result{Seed: w.o.Seed, Knobs: w.k, Events: w.events, SimTime: time.Duration(w.now), Hash: w.hash, Counts: w.counts}
+}
+
+// violation makes a Violation of what a step panicked with.
+func (w *world) violation(x any) *Violation {
+	v, ok := x.(*Violation)
+	if !ok {
+		v = &Violation{Property: "BUG", Detail: fmt.Sprintf("panic: %v\n%s", x, debug.Stack())}
+	}
+	v.Seed, v.Event, v.At = w.o.Seed, w.events, time.Duration(w.now)
+	for i := max(0, w.events-len(w.ring)+1); i <= w.events; i++ {
+		if e := &w.ring[i%len(w.ring)]; e.what != "" {
+			v.Trace = append(v.Trace, e.String())
+		}
+	}
+	return v
+}
+
+// fail ends the schedule: a property is broken.
+func (w *world) fail(property string, node wire.NodeID, slot wire.Slot, format string, args ...any) {
+	panic(&Violation{Property: property, Node: node, Slot: slot, Detail: fmt.Sprintf(format, args...)})
+}
+
+func newWorld(o Options) *world {
+	w := &world{o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x70617862656e6368)), now: int64(time.Second), hash: 14695981039346656037}
+	w.k = drawKnobs(w.rng, o.Nodes)
+	if o.Knobs != nil {
+		o.Knobs(&w.k)
+	}
+	w.counts = Counts{}
+	w.model.init()
+	w.oracle.init(w)
+	w.net.init(w)
+	for i := range w.k.Nodes {
+		w.procs = append(w.procs, newProc(w, wire.NodeID(i+1)))
+	}
+	for i := range w.k.Clients {
+		w.clients = append(w.clients, newClient(w, i))
+	}
+	return w
+}
+
+// start brings everything up.
+func (w *world) start() {
+	for _, p := range w.procs {
+		p.start(true)
+	}
+	w.fresh = true
+	for _, c := range w.clients {
+		c.wake(w.between(0, 50*time.Millisecond))
+	}
+	w.nemesis.init(w)
+}
+
+// chaos plays until the faults end.
+func (w *world) chaos() {
+	w.runUntil(w.now+int64(w.k.Chaos), nil)
+}
+
+// runUntil plays events up to a time, or until done says so.
+func (w *world) runUntil(end int64, done func() bool) bool {
+	for {
+		if done != nil && done() {
+			return true
+		}
+		if w.queue.len() == 0 || w.queue.first().at > end {
+			w.now = end
+			return false
+		}
+		ev := w.queue.pop()
+		w.now = ev.at
+		ev.fn()
+	}
+}
+
+// after schedules fn. Events of equal time run in the order in which they were scheduled.
+func (w *world) after(d time.Duration, fn func()) {
+	w.seq++
+	w.queue.push(event{w.now + int64(max(d, 0)), w.seq, fn})
+	if w.queue.len() > queueMax {
+		w.fail("S17", 0, 0, "%d events are scheduled", w.queue.len())
+	}
+}
+
+// queueMax bounds the events scheduled at a time: each is a frame, a step or a timer, all of which are bounded.
+const queueMax = 1 << 16
+
+// note counts an event, adds it to the trace and to the hash.
+func (w *world) note(node wire.NodeID, what string, a, b, c uint64) {
+	w.events++
+	w.ring[w.events%len(w.ring)] = entry{w.events, w.now, node, what, a, b, c}
+	for _, v := range [...]uint64{uint64(w.now), uint64(node)<<32 | uint64(len(what)), a, b, c} {
+		w.hash = (w.hash ^ v) * 1099511628211
+		w.hash ^= w.hash >> 29
+	}
+	if w.o.Trace != nil {
+		w.o.Trace(w.ring[w.events%len(w.ring)].String())
+	}
+}
+
+// between draws a duration.
+func (w *world) between(lo, hi time.Duration) time.Duration {
+	if hi <= lo {
+		return lo
+	}
+	return lo + time.Duration(w.rng.Int64N(int64(hi-lo)))
+}
+
+// chance is true once in n times.
+func (w *world) chance(n int) bool { return n > 0 && w.rng.IntN(n) == 0 }
+
+// percent is true p times in a hundred.
+func (w *world) percent(p int) bool { return w.rng.IntN(100) < p }
+
+// close releases everything, whatever state it is in.
+func (w *world) close() {
+	for _, p := range w.procs {
+		p.discard()
+	}
+	w.net.close()
+}
+
+// event is something that will happen.
+type event struct {
+	at  int64
+	seq uint64
+	fn  func()
+}
+
+func (e *event) before(o *event) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
+
+// timeline is a heap of events.
+type timeline struct{ h []event }
+
+func (t *timeline) len() int      { return len(t.h) }
+func (t *timeline) first() *event { return &t.h[0] }
+
+func (t *timeline) push(e event) {
+	t.h = append(t.h, e)
+	for i := len(t.h) - 1; i > 0; {
+		up := (i - 1) / 2
+		if !t.h[i].before(&t.h[up]) {
+			break
+		}
+		t.h[i], t.h[up] = t.h[up], t.h[i]
+		i = up
+	}
+}
+
+func (t *timeline) pop() event {
+	top := t.h[0]
+	last := len(t.h) - 1
+	t.h[0] = t.h[last]
+	t.h[last] = event{}
+	t.h = t.h[:last]
+	for i := 0; ; {
+		c := 2*i + 1
+		if c >= last {
+			break
+		}
+		if c+1 < last && t.h[c+1].before(&t.h[c]) {
+			c++
+		}
+		if !t.h[c].before(&t.h[i]) {
+			break
+		}
+		t.h[i], t.h[c] = t.h[c], t.h[i]
+		i = c
+	}
+	return top
+}

@@ -1,0 +1,66 @@
+// Package plant names the bugs that can be planted into the engine, to see whether the simulator finds them. A harness that
+// never found anything proves nothing.
+//
+// In a build without the tag "planted" Is is the constant false, so that the compiler leaves nothing of a plant in the
+// program. With the tag, Choose selects one bug for the whole process:
+//
+//	go test -tags planted ./engine/sim -run Planted      or: make planted
+//
+// To add one: a name here, an `if plant.Is(plant.Name)` where the mistake would be made, nothing else.
+package plant
+
+// Bug is a mistake that somebody has made in an engine of this kind (FAULTS.md, section 3).
+type Bug int
+
+// The bugs.
+const (
+	None Bug = iota
+	AckBeforeSync
+	PromiseNotRecorded
+	AckCoversLaterWork
+	AcceptKeepsPromise
+	TieWithoutNode
+	VotesCountedTwice
+	BallotNotRecorded
+	PromisesCarriedOver
+	GapsSkipped
+	AnnouncedBeyondPrefix
+	LearnsOtherBallots
+	ReplyBeforeChosen
+	RepliesSwapped
+	SessionsNotInSnapshot
+	RepeatExecuted
+	ReadBeforeBarrier
+	ReadUnconfirmed
+	TrimBeforeSnapshot
+	RenameBeforeSync
+	InstallForgetsPromise
+	SyncRetried
+	EmptyDirectoryVotes
+	BallotReadLate
+	RandomInApply
+	StalledDiskLeads
+	LowestVoteWins
+	BarrierOverVotes
+	TornTailAlways
+	bugs
+)
+
+var names = [bugs]string{
+	"none", "ack before sync", "promise not recorded", "ack covers work after the sync began", "accept does not raise the promise",
+	"tie without node id", "votes counted twice", "own ballot not recorded", "promises carried over", "gaps skipped",
+	"announced beyond the prefix", "learns votes of other ballots", "reply before chosen", "replies swapped", "sessions not in the snapshot",
+	"repeat executed", "read before the barrier", "read unconfirmed", "log trimmed before the snapshot", "snapshot renamed before sync",
+	"install forgets the promise", "failed sync retried", "emptied directory votes", "ballot read when the write ends", "random number in apply",
+	"stalled disk leads", "lowest vote wins", "new leader proposes over votes", "bad group in the middle taken for the end",
+}
+
+func (b Bug) String() string { return names[b] }
+
+// All lists the bugs.
+func All() (all []Bug) {
+	for b := None + 1; b < bugs; b++ {
+		all = append(all, b)
+	}
+	return all
+}
