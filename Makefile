@@ -11,13 +11,19 @@ BENCHFLAGS  ?= -benchmem
 BENCH       ?= .
 FUZZTIME    ?= 30s
 RUNFLAGS    ?=
-SEEDS       ?= 300
+RESULTS     ?= results
+BENCHMARKS  ?= BENCHMARKS.md
+ONLY        ?= .
+RESULTFLAGS ?=
+SIMFLAGS    ?=
+SEEDS       ?= 10000
 SEED        ?=
+PEERFLAGS   ?=
 
 # The packages with goroutines or shared buffers; the race detector costs them the most and finds the most there.
 CORE := ./wire/... ./batching/... ./engine/...
 
-.PHONY: help build test race invariants lint staticcheck fuzz sim bench run check results report clean
+.PHONY: help build test race invariants lint staticcheck fuzz sim planted bench run check results report peers peers-quick clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
@@ -64,10 +70,11 @@ fuzz: ## every fuzz target for FUZZTIME=30s each
 	  fi; \
 	done
 
-sim: ## random schedules of the pure core: SEEDS=300 of them, or SEED=n again
-	@echo "Today this is engine/paxos's own random-schedule test: lost, repeated and overtaken messages and crashes, over the"
-	@echo "core alone. The simulator of whole nodes with disks and clients (paxbench sim) does not exist yet."
-	$(GO) test -count 1 $(if $(SEED),-v) -run '^TestRandomSchedules$$' ./engine/paxos -args -paxos.seeds=$(SEEDS) $(if $(SEED),-paxos.seed=$(SEED))
+sim: ## simulated clusters with faults: SEEDS=10000 schedules from SEED=1 on, or SEED=n REPLAY=1 one again with its trace
+	$(GO) run ./cmd/paxbench sim $(if $(REPLAY),--trace,--seeds $(SEEDS)) --seed $(or $(SEED),1) $(SIMFLAGS)
+
+planted: ## known bugs, one at a time, that the simulator must find
+	$(GO) test -count 1 -tags planted -timeout 60m -run '^TestPlanted$$' -v ./engine/sim -args -sim.seeds=2000
 
 bench: ## Go benchmarks of the library: throughput and allocations (BENCH=regexp)
 	$(GO) test -run '^$$' -bench '$(BENCH)' $(BENCHFLAGS) ./wire ./batching ./engine/...
@@ -81,19 +88,29 @@ check: lint ## what CI runs before a merge: lint, race, invariants, a moment of 
 	$(GO) test -count 1 -run '^Example' -v ./engine/...
 	$(MAKE) --no-print-directory fuzz FUZZTIME=3s
 
-results: ## recorded runs: says what exists
-	@echo "No sweep exists yet that would fill results/. What exists: record a single run with"
-	@echo "  go run ./cmd/paxbench run -o results/NAME.json"
-	@echo "See results/README.md for what belongs there."
+# A run that calls itself invalid (exit 6) is tried again, three times in all, and then left out; a record replaces the
+# one of the same name only when it is whole. Everything else that goes wrong ends it.
+results: build ## record the runs of results/matrix.txt anew, about 6 minutes (ONLY=regexp of names, RESULTFLAGS=more flags)
+	@grep -vE '^(#|$$)' $(RESULTS)/matrix.txt | grep -E '^($(ONLY))[^ ]* ' | while read -r name flags; do \
+	  for try in 1 2 3; do \
+	    echo "== $$name: run $$flags $(RESULTFLAGS)"; code=0; \
+	    ./paxbench run -q --warmup 2s --duration 6s $$flags $(RESULTFLAGS) -o $(RESULTS)/.$$name.new </dev/null | grep -E 'operations/s  |response|INVALID|VIOLATED' || code=$${PIPESTATUS[0]}; \
+	    if [ $$code = 0 ]; then mv $(RESULTS)/.$$name.new $(RESULTS)/$$name.json; break; fi; \
+	    rm -f $(RESULTS)/.$$name.new; \
+	    if [ $$code != 6 ]; then echo "exit code $$code"; exit 1; fi; \
+	    echo "invalid (try $$try of 3)"; [ $$try = 3 ] && rm -f $(RESULTS)/$$name.json || true; \
+	  done; \
+	done
 
-report: ## what results/ holds, as Markdown; BENCHMARKS.md is not generated from it yet
-	@if compgen -G 'results/*.json' >/dev/null; then \
-	  $(GO) run ./cmd/paxbench report --format markdown results/*.json; \
-	else \
-	  echo "results/ holds no recorded run. What exists: record one, see make results, and render it with"; \
-	  echo "  go run ./cmd/paxbench report FILE"; \
-	fi
-	@echo "Nothing generates BENCHMARKS.md yet, and nobody types numbers into it."
+report: ## BENCHMARKS.md and its plots, made of the records in results/
+	$(GO) run ./cmd/paxbench benchmarks $(RESULTS) -o $(BENCHMARKS)
+
+# A module of its own: the peers' dependencies are not ours. See bench/peers/README.md.
+peers: ## the same work on etcd raft, hashicorp raft, dragonboat and here, about 10 minutes; peers-quick: 2 (PEERFLAGS=more flags)
+	cd bench/peers && $(GO) run . run $(PEERFLAGS)
+
+peers-quick:
+	cd bench/peers && $(GO) run . run --quick $(PEERFLAGS)
 
 clean: ## remove what builds and runs leave behind
 	rm -rf paxbench paxbench-data *.test *.prof

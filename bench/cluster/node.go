@@ -44,7 +44,9 @@ type NodeConfig struct {
 	Peers     map[wire.NodeID]string // all members, itself included
 	Dir       string
 	Bootstrap bool // give an empty directory its identity
-	Settings  Settings
+
+	AcceptTornTail bool // see engine.Config
+	Settings       Settings
 }
 
 // Args are the flags of `paxbench serve` that mean c.
@@ -102,7 +104,7 @@ func (c NodeConfig) Open(logger *slog.Logger) (*engine.Node, error) {
 		return nil, err
 	}
 	return engine.Open(engine.Config{
-		Node: c.Node, Cluster: c.Cluster, Members: c.Peers, Listen: c.Listen, Dir: c.Dir, Bootstrap: c.Bootstrap,
+		Node: c.Node, Cluster: c.Cluster, Members: c.Peers, Listen: c.Listen, Dir: c.Dir, Bootstrap: c.Bootstrap, AcceptTornTail: c.AcceptTornTail,
 		NewStateMachine: machine, Fsync: policy, Window: c.Settings.Window, BatchBytes: c.Settings.BatchBytes,
 		BatchDelay: c.Settings.BatchDelay, Compress: c.Settings.Compress == "s2",
 		SnapshotBytes: c.Settings.SnapshotBytes, RetainBytes: c.Settings.RetainBytes,

@@ -28,6 +28,7 @@ type driver struct {
 	pause   time.Duration
 	resume  int64 // closed loop: not before, because something failed
 	due     schedule
+	until   int64 // open loop: nothing due at or after this is issued
 	freed   int64 // open loop: when the target last made room after there was none; 0: there is room
 	blocked bool
 	ended   bool // issues nothing any more
@@ -104,6 +105,7 @@ func (d *driver) issueOpen(now int64) int64 {
 		if d.due.at > now {
 			return d.due.at
 		}
+		d.until = stop // a turn that comes late, after the end, must not issue what would have been due by then
 		if d.send(min(r.config.Inflight-d.outstanding, r.blockSize), now) == 0 {
 			d.blocked = true
 			return never
@@ -125,7 +127,7 @@ func (d *driver) send(want int, now int64) int {
 	var blk Block
 	var f *flight
 	sent := 0
-	for sent < want && (!r.open || d.due.at <= now) {
+	for sent < want && (!r.open || d.due.at <= now && d.due.at < d.until) {
 		d.cmds.next()
 		if !d.cmds.inLog {
 			if !d.sendQuery(now) {
@@ -167,7 +169,7 @@ func (d *driver) sendCalls(want int, now int64) int {
 	r := d.worker.run
 	sent := 0
 	round := now
-	for ; sent < want && (!r.open || d.due.at <= round); sent++ {
+	for ; sent < want && (!r.open || d.due.at <= round && d.due.at < d.until); sent++ {
 		if sent%clockEvery == clockEvery-1 {
 			now = r.now()
 		}

@@ -43,6 +43,7 @@ type Result struct {
 	Refused    uint64 // acknowledged commands whose result says that the state machine did not execute them
 
 	Intervals []Interval // measuring and draining
+	Stretches []Stretch  // the same time and acknowledgements, in fewer pieces, with full distributions
 	Timeline  *Timeline
 	Ledger    *Ledger
 
@@ -64,7 +65,7 @@ func (r *run) result() *Result {
 	out := &Result{
 		Config: *r.config, Partial: r.partial, Started: r.base.Add(r.config.Warmup),
 		Response: NewHistogram(), Service: NewHistogram(), Lag: NewHistogram(), Reads: NewHistogram(), OwnLag: NewHistogram(),
-		Intervals: r.intervals, Timeline: r.timeline.export(r.measure), Ledger: r.ledger,
+		Intervals: r.intervals, Stretches: r.stretches.done, Timeline: r.timeline.export(r.measure), Ledger: r.ledger,
 		OutstandingMean: r.outstanding.value(), BacklogPeak: max(r.backlogPeak, r.backlogEnd), BacklogEnd: r.backlogEnd,
 	}
 	errs := make(map[string]uint64)

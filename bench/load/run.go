@@ -42,6 +42,7 @@ type run struct {
 	sum         *pulse
 	begun       int64 // start of the current interval
 	intervals   []Interval
+	stretches   stretches
 	outstanding mean
 	backlogPeak uint64
 	backlogEnd  uint64
@@ -234,6 +235,7 @@ func (r *run) interval(end int64) {
 	}
 	if r.begun >= r.measure {
 		r.intervals = append(r.intervals, i)
+		r.stretches.add(i, r.sum.response)
 		if end < r.stop.Load() {
 			r.outstanding.add(float64(i.Outstanding))
 		}

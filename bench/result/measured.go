@@ -36,7 +36,8 @@ func New(l *load.Result, limits load.Limits) *Result {
 		Throughput: Throughput{
 			Ops: l.Ops, OpsPerSec: l.OpsPerSecond, Failed: l.Failed, Unknown: l.Unknown, Unsent: l.Unsent, Window: int64(l.Window),
 		},
-		Latency: Latencies{Response: FromHistogram(l.Response), Service: FromHistogram(l.Service), Lag: FromHistogram(l.Lag)},
+		Latency:    Latencies{Response: FromHistogram(l.Response), Service: FromHistogram(l.Service), Lag: FromHistogram(l.Lag)},
+		Histograms: histogramsOf(l),
 	}
 	if r.Config.ValueRatio == 0 {
 		r.Config.ValueRatio = 1

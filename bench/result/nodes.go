@@ -31,19 +31,28 @@ type NodeSample struct {
 
 // nodes writes what each node used and held.
 func (t *text) nodes(r *Result) {
-	if len(r.Nodes) == 0 {
+	head, rows := r.nodeRows()
+	if len(rows) == 0 {
 		return
 	}
 	t.head("NODES", "while the load was measured")
 	g := &grid{}
-	g.add("", "cpu", "commands", "fsyncs", "log written", "heap max", "collections", "disk max", "elections won")
+	g.add(append([]string{""}, head...)...)
+	for _, row := range rows {
+		g.add(row...)
+	}
+	t.table(g)
+}
+
+// nodeRows is the cells of the nodes' table.
+func (r *Result) nodeRows() (head []string, rows [][]string) {
 	for _, n := range r.Nodes {
 		cores := "-"
 		if r.Throughput.Window > 0 {
 			cores = significant(float64(n.CPU)/float64(r.Throughput.Window)) + " cores"
 		}
-		g.add(fmt.Sprintf("node %d", n.Node), cores, Count(float64(n.Commands)), Count(float64(n.Fsyncs)), Bytes(float64(n.WALBytes)),
-			Bytes(float64(n.HeapBytesMax)), Count(float64(n.GCCount)), Bytes(float64(n.DiskBytesMax)), Count(float64(n.Elections)))
+		rows = append(rows, []string{fmt.Sprintf("node %d", n.Node), cores, Count(float64(n.Commands)), Count(float64(n.Fsyncs)), Bytes(float64(n.WALBytes)),
+			Bytes(float64(n.HeapBytesMax)), Count(float64(n.GCCount)), Bytes(float64(n.DiskBytesMax)), Count(float64(n.Elections))})
 	}
-	t.table(g)
+	return []string{"cpu", "commands", "fsyncs", "log written", "heap max", "collections", "disk max", "elections won"}, rows
 }

@@ -36,6 +36,9 @@ type Result struct {
 	SLOs       []SLO      `json:"slos,omitempty"`
 	Errors     []Error    `json:"errors,omitempty"`
 	Intervals  []Interval `json:"intervals"`
+
+	// Histograms are the full distributions; nil: recorded before there were any, or withheld.
+	Histograms *Histograms `json:"histograms,omitempty"`
 }
 
 // Config is what was asked for, in the words of the flags. It is enough to run the same again.
@@ -223,7 +226,7 @@ func (r *Result) void() *Result {
 	v := *r
 	v.Voided = true
 	v.Throughput, v.Latency, v.Stages, v.Cost = Throughput{Window: r.Throughput.Window}, Latencies{}, Stages{}, Cost{}
-	v.Intervals, v.SLOs, v.Nodes = []Interval{}, nil, nil
+	v.Intervals, v.SLOs, v.Nodes, v.Histograms = []Interval{}, nil, nil, nil
 	v.Faults = make([]Fault, len(r.Faults))
 	for i, f := range r.Faults {
 		v.Faults[i] = Fault{Kind: f.Kind, Target: f.Target, Nodes: f.Nodes, At: f.At, Healed: f.Healed, CaughtUp: f.CaughtUp}
@@ -270,6 +273,7 @@ func (r *Result) Validate() error {
 			break
 		}
 	}
+	r.checkHistograms(bad)
 	return errors.Join(errs...)
 }
 

@@ -12,6 +12,7 @@ const (
 	exitRuntime     = 1
 	exitUsage       = 2
 	exitSLO         = 3
+	exitRegression  = 4
 	exitViolated    = 5
 	exitInvalid     = 6
 	exitInterrupted = 130

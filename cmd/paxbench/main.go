@@ -67,7 +67,7 @@ done twice, and reports throughput and latency.
 
   paxbench run        is the main job; it needs no argument and takes less than a minute.
 
-Exit codes: 0 ok, 1 runtime error, 2 usage, 3 SLO missed, 5 safety violated, 6 invalid measurement, 130 interrupted.`,
+Exit codes: 0 ok, 1 runtime error, 2 usage, 3 SLO missed, 4 regression, 5 safety violated, 6 invalid measurement, 130 interrupted.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          func(cmd *cobra.Command, args []string) error { return noSuchCommand(cmd, args) },
@@ -84,7 +84,7 @@ Exit codes: 0 ok, 1 runtime error, 2 usage, 3 SLO missed, 5 safety violated, 6 i
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newRun(a), newLoad(a), newServe(a), newProbe(a), newPipePeer(a), newWAL(a), newReport(a), newVersion(a))
+	root.AddCommand(newRun(a), newLoad(a), newServe(a), newProbe(a), newPipePeer(a), newWAL(a), newSim(a), newReport(a), newBenchmarks(a), newVersion(a), newCompare(a), newFailover(a), newSweep(a), newSearch(a))
 	return root
 }
 

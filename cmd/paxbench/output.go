@@ -36,14 +36,23 @@ func (a *app) report(r *result.Result, o *outputConfig) error {
 	return a.render(r, o.format, o.noColor)
 }
 
+func (a *app) render(r *result.Result, format string, noColor bool) error {
+	return render(a.out, r, format, noColor)
+}
+
 // writeRecord writes the file whole or not at all.
 func writeRecord(r *result.Result, file string) error {
 	var b bytes.Buffer
 	if err := r.Encode(&b); err != nil {
 		return err
 	}
+	return writeWhole(file, b.Bytes())
+}
+
+// writeWhole writes a file whole or not at all.
+func writeWhole(file string, data []byte) error {
 	tmp := file + ".tmp"
-	if err := os.WriteFile(tmp, b.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile(tmp, data, 0o644); err != nil {
 		return fmt.Errorf("output: %w", err)
 	}
 	if err := os.Rename(tmp, file); err != nil {
@@ -52,16 +61,17 @@ func writeRecord(r *result.Result, file string) error {
 	return nil
 }
 
-func (a *app) render(r *result.Result, format string, noColor bool) error {
+// render writes a result to w in one of formats.
+func render(w io.Writer, r *result.Result, format string, noColor bool) error {
 	switch format {
 	case "json":
-		return r.Encode(a.out)
+		return r.Encode(w)
 	case "markdown":
-		return r.Markdown(a.out)
+		return r.Markdown(w)
 	case "go":
-		return r.GoBench(a.out)
+		return r.GoBench(w)
 	}
-	return r.Text(a.out, result.TextOptions{Color: !noColor && useColor(a.out)})
+	return r.Text(w, result.TextOptions{Color: !noColor && useColor(w)})
 }
 
 // useColor says whether w is a terminal that wants colours.

@@ -1,45 +1,133 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
+	"github.com/paxbench/paxbench/bench/report"
 	"github.com/paxbench/paxbench/bench/result"
 	"github.com/spf13/cobra"
 )
 
+// reportFormats are those of a run and those that are files for other programs.
+var reportFormats = append(slices.Clone(formats), "html", "hgrm", "hlog", "junit")
+
+// reportConfig are the flags of report.
+type reportConfig struct {
+	format  string
+	file    string
+	series  string
+	noColor bool
+}
+
 func newReport(a *app) *cobra.Command {
-	format, noColor := "text", false
+	c := &reportConfig{format: "text", series: result.Series[0]}
 	cmd := &cobra.Command{
 		Use:   "report FILE...",
-		Short: "Recorded results as text, JSON, Markdown or Go benchmark lines",
-		Long:  "report renders what 'paxbench run --output FILE' has recorded.",
+		Short: "Recorded results as text, JSON, Markdown, Go benchmark lines, HTML with plots, HdrHistogram files or JUnit",
+		Long: `report renders what 'paxbench run --output FILE' has recorded.
+
+  text, markdown, go   for people, for a CI step summary, for benchstat
+  html                 one file for a browser that needs no network: latency curves, throughput and latency over time with
+                       the faults marked, stages, costs, settings; several results are overlaid
+  hgrm                 the percentiles of one result, for the HdrHistogram plotter; in milliseconds
+  hlog                 the histograms of one result, for HdrHistogram's log tools
+  junit                safety, validity and objectives of each result as test cases`,
+		Example: `  paxbench report run.json
+  paxbench report --format html -o report.html before.json after.json
+  paxbench report --format hgrm --series service -o run.hgrm run.json`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usagef("report needs a file that 'paxbench run --output FILE' has written")
 			}
-			return nil
-		},
-		RunE: func(_ *cobra.Command, files []string) error {
-			a.begin()
-			for i, file := range files {
-				r, err := readRecord(file)
-				if err != nil {
-					return err
-				}
-				if i > 0 && format == "text" {
-					fmt.Fprintln(a.out)
-				}
-				if err := a.render(r, format, noColor); err != nil {
-					return err
-				}
+			if len(args) > 1 && (c.format == "hgrm" || c.format == "hlog") {
+				return usagef("--format %s takes one result; there are %d. Write a file for each", c.format, len(args))
 			}
 			return nil
 		},
+		RunE: func(_ *cobra.Command, files []string) error { return a.runReport(c, files) },
 	}
-	cmd.Flags().Var(&choice{value: &format, choices: formats}, "format", "text, json, markdown, or go (for benchstat)")
-	cmd.Flags().BoolVar(&noColor, "no-color", false, "no colours")
+	fs := cmd.Flags()
+	fs.Var(&choice{value: &c.format, choices: reportFormats}, "format", "what to make of it")
+	fs.StringVarP(&c.file, "output", "o", "", "write to this file instead of standard output")
+	fs.Var(&choice{value: &c.series, choices: result.Series}, "series", "which distribution, for hgrm")
+	fs.BoolVar(&c.noColor, "no-color", false, "no colours")
 	return cmd
+}
+
+func (a *app) runReport(c *reportConfig, files []string) error {
+	if err := (&outputConfig{file: c.file}).check(); err != nil {
+		return err
+	}
+	a.begin()
+	runs := make([]report.Run, len(files))
+	for i, file := range files {
+		r, err := readRecord(file)
+		if err != nil {
+			return err
+		}
+		runs[i] = report.Run{Name: recordName(files, i), Result: r}
+	}
+	if c.file == "" {
+		return a.writeReport(a.out, c, runs)
+	}
+	var b bytes.Buffer
+	if err := a.writeReport(&b, c, runs); err != nil {
+		return err
+	}
+	return writeWhole(c.file, b.Bytes())
+}
+
+// recordName is what a file's run is called: the file's name, with its directory where that is needed to tell it from
+// another.
+func recordName(files []string, i int) string {
+	short := func(file string) string { return strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)) }
+	name := short(files[i])
+	for k, other := range files {
+		if k != i && short(other) == name {
+			return strings.TrimSuffix(filepath.ToSlash(files[i]), filepath.Ext(files[i]))
+		}
+	}
+	return name
+}
+
+func (a *app) writeReport(w io.Writer, c *reportConfig, runs []report.Run) error {
+	switch c.format {
+	case "html":
+		return report.HTML(w, runs)
+	case "markdown":
+		return report.Markdown(w, runs)
+	case "junit":
+		return report.JUnit(w, runs)
+	case "hgrm":
+		return plainly(report.Hgrm(w, runs[0].Result, c.series))
+	case "hlog":
+		return plainly(report.Hlog(w, runs[0].Result))
+	}
+	for i, run := range runs {
+		if i > 0 && c.format == "text" {
+			fmt.Fprintln(w)
+		}
+		if err := render(w, run.Result, c.format, c.noColor); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plainly says what to do about a record without histograms.
+func plainly(err error) error {
+	var none *report.NoHistogramError
+	if errors.As(err, &none) {
+		return fmt.Errorf("%w; record it anew with 'paxbench run --output FILE', or look at --format text", err)
+	}
+	return err
 }
 
 func readRecord(file string) (*result.Result, error) {

@@ -50,6 +50,17 @@ the defaults. The first ^C ends the load, checks and reports what there is; the 
 		Args: cobra.NoArgs,
 	}
 	fs := cmd.Flags()
+	settingFlags(fs, &c.Config)
+	outputFlags(fs, &c.output)
+	configFlags(cmd, a, &c.configFile, &c.printOnly, func() error {
+		settle(fs, &c.Config)
+		return a.measure(c)
+	})
+	return cmd
+}
+
+// settingFlags are the settings of a run, which all commands that make runs share.
+func settingFlags(fs *pflag.FlagSet, c *bench.Config) {
 	fs.Var(&choice{value: &c.Cluster, choices: []string{bench.Process, bench.InProc}, later: map[string]string{
 		"sim": "use process (real processes) or inproc (all nodes in this process)",
 	}}, "cluster", "process: a real process per node; inproc: all nodes in this process")
@@ -60,21 +71,20 @@ the defaults. The first ^C ends the load, checks and reports what there is; the 
 	engineFlags(fs, &c.Engine)
 	loadFlags(fs, &c.Load)
 	fs.Var(&repeated[cluster.Fault]{kind: "fault", value: &c.Faults, parse: cluster.ParseFault}, "fault", "kind:target@at+duration, as in kill:leader@10s+5s (repeatable)")
-	sloFlag(fs, &c.Config)
-	outputFlags(fs, &c.output)
+	sloFlag(fs, c)
 	fs.StringVar(&c.DataDir, "data-dir", c.DataDir, "each run gets a fresh directory in here")
 	fs.BoolVar(&c.KeepData, "keep-data", false, "leave the data there after the run (a run that failed always does)")
 	fs.BoolVar(&c.AllowMemory, "allow-tmpfs", false, "allow fsync on a file system in memory, where it promises nothing")
 	fs.BoolVar(&c.NoProbe, "no-probe", false, "leave out the probes of the machine's limits")
 	fs.StringVar(&c.ProfileDir, "profile", "", "write processor profiles of nodes and generator into this directory")
-	configFlags(cmd, a, &c.configFile, &c.printOnly, func() error {
-		c.Load.SM, _ = load.ParseSM(c.Engine.StateMachine) // the flag's choices are those of ParseSM
-		if c.Load.Ops > 0 && !fs.Changed("duration") {
-			c.Load.Duration = 0 // a default must not cut short what was asked for
-		}
-		return a.measure(c)
-	})
-	return cmd
+}
+
+// settle brings settings in line that follow from one another.
+func settle(fs *pflag.FlagSet, c *bench.Config) {
+	c.Load.SM, _ = load.ParseSM(c.Engine.StateMachine) // the flag's choices are those of ParseSM
+	if c.Load.Ops > 0 && !fs.Changed("duration") {
+		c.Load.Duration = 0 // a default must not cut short what was asked for
+	}
 }
 
 func sloFlag(fs *pflag.FlagSet, c *bench.Config) {

@@ -28,6 +28,7 @@ type serveConfig struct {
 	peers      map[wire.NodeID]string
 	dir        string
 	bootstrap  bool
+	acceptTorn bool
 	settings   cluster.Settings
 	ready      string
 	logFormat  string
@@ -58,6 +59,7 @@ replica that lost its directory has forgotten its votes, and its place must not 
 	fs.Var(&parsed[map[wire.NodeID]string]{kind: "peers", value: &c.peers, parse: cluster.ParsePeers}, "peers",
 		"all nodes of the cluster, this one included: 1=host:port,2=host:port,...")
 	fs.StringVar(&c.dir, "data-dir", "", "this node's directory: its log, snapshots and identity")
+	fs.BoolVar(&c.acceptTorn, "accept-torn-tail", false, "cluster of one: start although the end of the log is not whole, and cut it")
 	fs.BoolVar(&c.bootstrap, "bootstrap", false, "first start of this node: give the empty data directory its identity")
 	engineFlags(fs, &c.settings)
 	fs.Var(&choice{value: &c.ready, choices: []string{"text", "json"}}, "ready", "form of the line printed once the node listens")
@@ -115,7 +117,7 @@ func serve(a *app, c *serveConfig) error {
 	a.begin()
 	nc := cluster.NodeConfig{
 		Node: wire.NodeID(c.node), Cluster: wire.ClusterID(c.clusterID), Listen: c.listen, Peers: c.peers,
-		Dir: c.dir, Bootstrap: c.bootstrap, Settings: c.settings,
+		Dir: c.dir, Bootstrap: c.bootstrap, AcceptTornTail: c.acceptTorn, Settings: c.settings,
 	}
 	node, err := nc.Open(logger)
 	if err != nil {
@@ -181,6 +183,7 @@ func servePprof(addr string) (stop func(), at string, err error) {
 func explainOpen(err error, c *serveConfig) error {
 	var identity *wal.IdentityError
 	var corrupt *wal.CorruptError
+	var torn *wal.TornError
 	hint := ""
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -193,6 +196,8 @@ func explainOpen(err error, c *serveConfig) error {
 		hint = "leave out --bootstrap: the node has run before"
 	case errors.As(err, &identity):
 		hint = "check --node, --cluster-id, --peers and --data-dir"
+	case errors.As(err, &torn):
+		hint = "if this follows a power loss, start once with --accept-torn-tail"
 	case errors.As(err, &corrupt):
 		hint = fmt.Sprintf("'paxbench wal verify %s' shows what is damaged; the node must not run on it", c.dir)
 	default:

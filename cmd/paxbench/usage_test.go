@@ -25,7 +25,7 @@ func TestUsageErrors(t *testing.T) {
 		want string
 	}{
 		{"rnu", `unknown command "rnu"; did you mean "run"?`},
-		{"sweep", `unknown command "sweep"`},
+		{"sweeep", `unknown command "sweeep"; did you mean "sweep"?`},
 		{"run --nodse 3", `unknown flag --nodse; did you mean "nodes"?`},
 		{"run --warm 3s", `unknown flag --warm; did you mean "warmup"?`},
 		{"run --xyzzyplugh", "unknown flag --xyzzyplugh"},

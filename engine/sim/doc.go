@@ -22,8 +22,8 @@
 // fault, add a line there and a counter; if no batch may be without it, add the counter to Vital.
 //
 // Every fault stays within what the protocol promises to survive: nothing that was synced is lost for good, and nobody
-// votes without his log. What goes beyond it (an emptied directory, a flipped bit in front of an intact group) is tried on a
-// copy of the disk, and the node must refuse to start.
+// votes without his log. What goes beyond it (an emptied directory, a flipped bit in the log in front of an intact group, or in a
+// snapshot) is tried on a copy of the disk: the node must refuse to start, or do without what is damaged.
 //
 // # How a property is checked
 //
@@ -68,7 +68,6 @@
 // # What is not here
 //
 // Leases, membership changes, several groups, and the fsync policies that promise less than always. Clients are modelled, not
-// package client: it has goroutines. Disks do not rot while a node runs (only copies do, see above), and no snapshot file is
-// damaged; a node whose log is damaged does not heal from its peers, because the engine cannot. Single steps of a
+// package client: it has goroutines. Disks do not rot while a node runs (only copies do, see above); a node whose log is damaged does not heal from its peers, because the engine cannot. Single steps of a
 // goroutine are atomic: what happens inside one of Turn, Apply or Job is interrupted by crashes at file operations only.
 package sim

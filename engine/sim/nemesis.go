@@ -7,6 +7,7 @@ import (
 
 	"github.com/paxbench/paxbench/engine"
 	"github.com/paxbench/paxbench/engine/paxos"
+	"github.com/paxbench/paxbench/engine/snapshot"
 	"github.com/paxbench/paxbench/engine/wal"
 	"github.com/paxbench/paxbench/engine/wal/vfs"
 	"github.com/paxbench/paxbench/wire"
@@ -48,6 +49,7 @@ var faults = []fault{
 	{"senseless frame", 3, (*nemesis).senseless},
 	{"emptied directory", 1, (*nemesis).emptied},
 	{"damaged log", 1, (*nemesis).damaged},
+	{"damaged snapshot", 1, (*nemesis).rotten},
 }
 
 func (n *nemesis) init(w *world) {
@@ -273,18 +275,77 @@ func (n *nemesis) damaged(p *proc) {
 	p.restartLater()
 }
 
+// rotten flips a bit in the newest snapshot. The node must pass it over: start from an older one and the log, or say that slots
+// are missing (FAULTS.md F17, F27).
+func (n *nemesis) rotten(p *proc) {
+	p.crash(false)
+	image := p.disk.mem.Clone()
+	names, err := image.List(p.disk.snapDir())
+	if err != nil {
+		panic("BUG: sim: " + err.Error())
+	}
+	newest := ""
+	for _, name := range names { // sorted, and so by slot
+		if _, _, ok := snapshot.ParseName(name); ok {
+			newest = name
+		}
+	}
+	if newest != "" {
+		image.Corrupt(filepath.Join(p.disk.snapDir(), newest), func(b []byte) []byte {
+			if len(b) > 0 { // a power loss may have left the name only
+				b[n.w.rng.IntN(len(b))] ^= 1 << n.w.rng.IntN(8)
+			}
+			return b
+		})
+		n.elsewhere(p, image, func(d *engine.Driver, err error) {
+			var missing *engine.MissingError
+			switch {
+			case err == nil:
+				n.w.counts["damaged snapshots passed over"]++
+				n.recovers(p, d)
+			case errors.As(err, &missing):
+				n.w.counts["damaged snapshots refused"]++
+			default:
+				n.w.fail("S15", p.id, 0, "with its newest snapshot damaged: %v", err)
+			}
+		})
+	}
+	p.restartLater()
+}
+
+// recovers has a node on a copy of its disk apply what it recovered.
+func (n *nemesis) recovers(p *proc, d *engine.Driver) {
+	for at := wire.Slot(0); ; d.Apply() {
+		if g := d.Digest(); g.Applied != at {
+			n.w.oracle.applied(p, at, g)
+			at = g.Applied
+		}
+		if !d.ApplyDue() {
+			return
+		}
+	}
+}
+
 // refused starts the node on another disk, which must fail with an error that is as expected.
 func (n *nemesis) refused(p *proc, image *vfs.Mem, what string, expected func(error) bool) {
+	n.elsewhere(p, image, func(_ *engine.Driver, err error) {
+		if err == nil || !expected(err) {
+			n.w.fail("S15", p.id, 0, "starts on %s: %v", what, err)
+		}
+	})
+}
+
+// elsewhere starts the node on another disk for a moment; nothing it says is heard.
+func (n *nemesis) elsewhere(p *proc, image *vfs.Mem, fn func(d *engine.Driver, err error)) {
 	own, known := p.disk.mem, p.disk.known
 	p.disk.mem, p.disk.known = image, durable{votes: map[wire.Slot][]durableVote{}}
 	p.fs = &diskFS{Mem: image, d: p.disk}
 	p.port = &port{p: p, dead: true}
 	d, err := engine.NewDriver(p.config(false), p.driverConfig())
+	fn(d, err)
+	p.fs.dead = true
 	if d != nil {
-		_ = d.Close() // what it says does not matter any more
-	}
-	if err == nil || !expected(err) {
-		n.w.fail("S15", p.id, 0, "starts on %s: %v", what, err)
+		_ = d.Close() // its disk is dead: errors are a matter of course
 	}
 	p.disk.mem, p.disk.known = own, known
 }

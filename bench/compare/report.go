@@ -1,0 +1,264 @@
+package compare
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/paxbench/paxbench/bench/result"
+	"github.com/paxbench/paxbench/bench/table"
+)
+
+// SchemaVersion is the version of the JSON form; Kind tells it from that of a run.
+const (
+	SchemaVersion = 1
+	Kind          = "compare"
+)
+
+// Verdicts of a comparison.
+const (
+	OK           = "ok"           // no regression was shown; Metric.Detectable says how large one could have hidden
+	Regression   = "regression"   // shown beyond the threshold
+	Inconclusive = "inconclusive" // too few usable runs
+	Violated     = "violated"     // a run violated safety: nothing else counts
+)
+
+// Verdicts of a metric.
+const (
+	Worse   = "worse"  // the interval lies wholly beyond the threshold
+	Better  = "better" // the same to the other side
+	Same    = "same"   // wholly within the threshold
+	Unclear = "unclear"
+	Few     = "too few runs"
+	Info    = "varies" // a count that does not repeat, and so cannot gate
+)
+
+// Stages of measurement.
+const (
+	Lockstep = "lockstep"
+	Load     = "load"
+)
+
+const (
+	lower  = "lower"
+	higher = "higher"
+)
+
+// Report is the outcome of a comparison.
+type Report struct {
+	SchemaVersion int      `json:"schema_version"`
+	Kind          string   `json:"kind"`
+	Partial       bool     `json:"partial"` // interrupted
+	Verdict       string   `json:"verdict"`
+	Reasons       []string `json:"reasons"`
+	Notes         []string `json:"notes,omitempty"`
+	LabelA        string   `json:"label_a"`
+	LabelB        string   `json:"label_b"`
+	RunsA         int      `json:"runs_a"` // usable
+	RunsB         int      `json:"runs_b"`
+	Paired        bool     `json:"paired"`
+	Threshold     float64  `json:"threshold"`
+	Seed          uint64   `json:"seed,omitempty"`
+	Metrics       []Metric `json:"metrics"`
+}
+
+// Metric is one number of both sides. Ratios are B/A; durations are nanoseconds.
+type Metric struct {
+	Name       string   `json:"name"`
+	Stage      string   `json:"stage"`
+	Better     string   `json:"better"` // lower or higher
+	Exact      bool     `json:"exact"`  // repeats within Tolerance: compared without statistics
+	Gate       bool     `json:"gate"`   // can fail the comparison
+	Tolerance  float64  `json:"tolerance,omitempty"`
+	A          Summary  `json:"a"`
+	B          Summary  `json:"b"`
+	Ratio      *float64 `json:"ratio"`
+	Lo         *float64 `json:"ratio_lo,omitempty"`
+	Hi         *float64 `json:"ratio_hi,omitempty"`
+	Confidence float64  `json:"confidence,omitempty"`                // of Lo to Hi
+	P          *float64 `json:"mann_whitney_p,omitempty"`            // unpaired, for information
+	Detectable *float64 `json:"minimum_detectable_effect,omitempty"` // a change for the worse, relative
+	Verdict    string   `json:"verdict"`
+
+	unit string
+}
+
+// Summary is one side: the median, and its interval at 95% or, of counts and of fewer than six times, the range.
+type Summary struct {
+	Center float64 `json:"center"`
+	Lo     float64 `json:"lo"`
+	Hi     float64 `json:"hi"`
+	N      int     `json:"n"`
+}
+
+// JSON writes the report.
+func (r *Report) JSON(w io.Writer) error {
+	out := *r
+	if out.Reasons == nil {
+		out.Reasons = []string{}
+	}
+	if out.Metrics == nil {
+		out.Metrics = []Metric{}
+	}
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	if err := e.Encode(&out); err != nil {
+		return fmt.Errorf("compare: %w", err)
+	}
+	return nil
+}
+
+// Text writes the report for people.
+func (r *Report) Text(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "paxbench compare\n  A  %s\n  B  %s\n  %s\n", r.LabelA, r.LabelB, r.design())
+	for _, part := range r.parts() {
+		fmt.Fprintf(&b, "\n%s  %s\n%s", part.name, part.words, part.table.Text())
+	}
+	fmt.Fprintf(&b, "\nVERDICT   %s\n", r.sentence())
+	for _, reason := range r.Reasons {
+		fmt.Fprintf(&b, "  - %s\n", reason)
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(&b, "NOTE      %s\n", note)
+	}
+	return write(w, b.String())
+}
+
+// Markdown writes the report for a CI step summary.
+func (r *Report) Markdown(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "## paxbench compare: %s\n\n%s\n\n", r.Verdict, r.sentence())
+	for _, reason := range r.Reasons {
+		fmt.Fprintf(&b, "- %s\n", reason)
+	}
+	fmt.Fprintf(&b, "\n- A: `%s`\n- B: `%s`\n- %s\n", r.LabelA, r.LabelB, r.design())
+	for _, part := range r.parts() {
+		fmt.Fprintf(&b, "\n**%s**: %s\n\n%s", part.name, part.words, part.table.Markdown())
+	}
+	for i, note := range r.Notes {
+		if i == 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "- note: %s\n", note)
+	}
+	return write(w, b.String())
+}
+
+func write(w io.Writer, text string) error {
+	if _, err := io.WriteString(w, text); err != nil {
+		return fmt.Errorf("compare: write report: %w", err)
+	}
+	return nil
+}
+
+// design says what was done.
+func (r *Report) design() string {
+	if !r.Paired {
+		return fmt.Sprintf("recorded sets of %d and %d runs, threshold %.3g%%", r.RunsA, r.RunsB, 100*r.Threshold)
+	}
+	noun := "pairs"
+	if r.RunsA == 1 {
+		noun = "pair"
+	}
+	return fmt.Sprintf("%d %s, interleaved A B, B A, ..., the same seed within a pair, threshold %.3g%%", r.RunsA, noun, 100*r.Threshold)
+}
+
+func (r *Report) sentence() string {
+	switch r.Verdict {
+	case OK:
+		return "ok: no regression is shown. 'detects' is the smallest change for the worse that would be, four times in five"
+	case Regression:
+		return "REGRESSION: the interval lies wholly beyond the threshold, or an exact count has grown:"
+	case Inconclusive:
+		return "INCONCLUSIVE:"
+	}
+	return "SAFETY VIOLATED: performance is beside the point:"
+}
+
+type part struct {
+	name, words string
+	table       table.Table
+}
+
+// parts are the tables that have rows.
+func (r *Report) parts() []part {
+	parts := []part{
+		{"EXACT COUNTS", "per command, one command in flight, over all nodes", countTable()},
+		{"COUNTS UNDER LOAD", "per command; those that vary depend on timing here and do not gate", countTable()},
+		{"TIMES", "B/A with its interval; gates are marked", table.Table{
+			Head: []string{"", "A", "B", "B/A", "interval", "confidence", "p", "detects", "verdict"}, Left: map[int]bool{8: true},
+		}},
+	}
+	for i := range r.Metrics {
+		m := &r.Metrics[i]
+		switch {
+		case m.Tolerance == 0:
+			name := m.Name
+			if m.Gate {
+				name += " (gate)"
+			}
+			interval, confidence, detects := "-", "-", "-"
+			if m.Lo != nil {
+				interval, confidence = fmt.Sprintf("%.3f to %.3f", *m.Lo, *m.Hi), fmt.Sprintf("%.1f%%", 100*m.Confidence)
+			}
+			if m.Detectable != nil {
+				detects = fmt.Sprintf("%.1f%%", 100**m.Detectable)
+			}
+			parts[2].table.Add(name, m.show(m.A.Center), m.show(m.B.Center), decimals(m.Ratio, 3), interval, confidence, decimals(m.P, 3), detects, m.Verdict)
+		case m.Stage == Lockstep:
+			parts[0].table.Add(m.countRow()...)
+		default:
+			parts[1].table.Add(m.countRow()...)
+		}
+	}
+	out := parts[:0]
+	for _, p := range parts {
+		if len(p.table.Rows) > 0 {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func countTable() table.Table {
+	return table.Table{Head: []string{"", "A", "range", "B", "range", "B/A", "tolerance", "verdict"}, Left: map[int]bool{7: true}}
+}
+
+func (m *Metric) countRow() []string {
+	spread := func(s Summary) string { return fmt.Sprintf("%.4g to %.4g", s.Lo, s.Hi) }
+	return []string{
+		m.Name, fmt.Sprintf("%.4g", m.A.Center), spread(m.A), fmt.Sprintf("%.4g", m.B.Center), spread(m.B),
+		decimals(m.Ratio, 3), fmt.Sprintf("%.3g%%", 100*m.Tolerance), m.Verdict,
+	}
+}
+
+func decimals(v *float64, digits int) string {
+	if v == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.*f", digits, *v)
+}
+
+func (m *Metric) show(v float64) string {
+	if m.unit == "ns" {
+		return result.Duration(int64(v + 0.5))
+	}
+	return result.Count(v)
+}
+
+// sentence says in words that the metric is worse.
+func (m *Metric) sentence(threshold float64) string {
+	if m.Exact {
+		where := "with one command in flight"
+		if m.Stage == Load {
+			where = "under load"
+		}
+		return fmt.Sprintf("%s per command %s: %.4g to %.4g became %.4g to %.4g, beyond the tolerance of %.3g%%",
+			m.Name, where, m.A.Lo, m.A.Hi, m.B.Lo, m.B.Hi, 100*m.Tolerance)
+	}
+	return fmt.Sprintf("%s: B/A is %.3f, with %.1f%% confidence between %.3f and %.3f: wholly beyond %.3g%%",
+		m.Name, *m.Ratio, 100*m.Confidence, *m.Lo, *m.Hi, 100*threshold)
+}

@@ -1,0 +1,177 @@
+// Package etcdraft is the adapter of etcd's raft library with etcd's write-ahead log.
+//
+// The library is the state machine of the protocol; everything around it is its user's. Here:
+//
+//	loop       owns the RawNode. Drains its mailbox, makes one MsgProp of all proposals in it, hands out Readys.
+//	appender   drains MsgStorageAppends, writes all of them with one wal.Save (one fdatasync), delivers the responses
+//	applier    drains MsgStorageApplys, executes the entries, completes the operations
+//	transport  a TCP connection to each peer, many messages per write
+package etcdraft
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"math"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/storage/wal"
+	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"go.uber.org/zap"
+
+	"github.com/paxbench/paxbench/batching"
+	"github.com/paxbench/paxbench/bench/peers/peer"
+)
+
+const (
+	tick           = 10 * time.Millisecond
+	electionTicks  = 50
+	heartbeatTicks = 5
+	messageBytes   = 1 << 20 // MaxSizePerMsg: entries per append message
+	inflight       = 256     // MaxInflightMsgs
+	// compactEntries and compactBytes of applied entries in memory make a generation; one full generation is kept.
+	compactEntries = 1 << 16
+	compactBytes   = 64 << 20
+	// mailboxItems bounds nothing here: items are put urgently, and the load has a bound of its own.
+	mailboxItems = 1 << 16
+)
+
+var errLost = errors.New("etcdraft: leadership lost with the proposal under way")
+
+// Engine is raft with asynchronous storage writes.
+func Engine() peer.Engine {
+	return peer.Engine{
+		Name: "etcd-raft", Module: "go.etcd.io/raft/v3", NoFsync: true,
+		Settings: "AsyncStorageWrites, MaxSizePerMsg 1 MiB, MaxInflightMsgs 256, PreVote, CheckQuorum; etcd's WAL, one Save for all queued appends; own TCP transport, many messages per write; all queued proposals in one MsgProp",
+		Open:     func(c peer.Config) (peer.Replica, error) { return open(c) },
+	}
+}
+
+type eventKind uint8
+
+const (
+	eventPropose eventKind = iota
+	eventMessage
+	eventTick
+)
+
+type event struct {
+	kind eventKind
+	op   *peer.Op
+	msg  raftpb.Message
+}
+
+type replica struct {
+	id      uint64
+	raw     *raft.RawNode // the loop's
+	storage *raft.MemoryStorage
+	log     *wal.WAL // the appender's
+	net     *transport
+	machine peer.Machine
+
+	mailbox *batching.Mailbox[event]
+	appends *batching.Mailbox[raftpb.Message]
+	applies *batching.Mailbox[raftpb.Message]
+	pending pending
+
+	leads    atomic.Bool
+	minMatch atomic.Uint64 // what may be compacted: every follower has it
+	stop     chan struct{}
+	wait     sync.WaitGroup
+}
+
+func open(c peer.Config) (*replica, error) {
+	r := &replica{
+		id: uint64(c.ID), storage: raft.NewMemoryStorage(), stop: make(chan struct{}),
+		mailbox: batching.NewMailbox[event](mailboxItems, math.MaxInt),
+		appends: batching.NewMailbox[raftpb.Message](mailboxItems, math.MaxInt),
+		applies: batching.NewMailbox[raftpb.Message](mailboxItems, math.MaxInt),
+	}
+	var voters []uint64
+	for i := range c.Addrs {
+		voters = append(voters, uint64(i+1))
+	}
+	if err := r.create(filepath.Join(c.Dir, "wal"), voters, c.Fsync); err != nil {
+		return nil, fmt.Errorf("etcdraft: %w", err)
+	}
+	var err error
+	r.raw, err = raft.NewRawNode(&raft.Config{
+		ID: r.id, ElectionTick: electionTicks, HeartbeatTick: heartbeatTicks, Storage: r.storage, Applied: 1,
+		AsyncStorageWrites: true, MaxSizePerMsg: messageBytes, MaxInflightMsgs: inflight,
+		CheckQuorum: true, PreVote: true,
+		Logger: &raft.DefaultLogger{Logger: log.New(io.Discard, "", 0)},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("etcdraft: %w", err)
+	}
+	r.net, err = listen(c.ID, c.Addrs, func(m raftpb.Message) { r.mailbox.PutUrgent(event{kind: eventMessage, msg: m}) })
+	if err != nil {
+		return nil, fmt.Errorf("etcdraft: %w", err)
+	}
+	for _, f := range []func(){r.loop, r.appender, r.applier, r.ticker} {
+		r.wait.Go(f)
+	}
+	return r, nil
+}
+
+// create makes the log of a new cluster: a snapshot of nothing at index 1 that knows the members.
+func (r *replica) create(dir string, voters []uint64, fsync bool) error {
+	members := raftpb.ConfState{Voters: voters}
+	hard := raftpb.HardState{Term: 1, Commit: 1}
+	snap := raftpb.Snapshot{Metadata: raftpb.SnapshotMetadata{ConfState: members, Index: 1, Term: 1}}
+	if err := r.storage.ApplySnapshot(snap); err != nil {
+		return err
+	}
+	if err := r.storage.SetHardState(hard); err != nil {
+		return err
+	}
+	var err error
+	if r.log, err = wal.Create(zap.NewNop(), dir, []byte("peers")); err != nil {
+		return err
+	}
+	if !fsync {
+		r.log.SetUnsafeNoFsync()
+	}
+	return errors.Join(
+		r.log.SaveSnapshot(walpb.Snapshot{Index: 1, Term: 1, ConfState: &members}),
+		r.log.Save(hard, nil))
+}
+
+func (r *replica) Leads() bool { return r.leads.Load() }
+
+func (r *replica) State() (peer.State, error) { return r.machine.State(), nil }
+
+// Propose implements peer.Replica.
+func (r *replica) Propose(o *peer.Op) {
+	if !r.mailbox.PutUrgent(event{kind: eventPropose, op: o}) {
+		o.Complete(peer.Now(), errLost)
+	}
+}
+
+func (r *replica) Close() error {
+	close(r.stop)
+	r.wait.Wait()
+	r.net.close()
+	r.mailbox.Close()
+	r.pending.fail(errLost)
+	return r.log.Close()
+}
+
+func (r *replica) ticker() {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			r.mailbox.PutUrgent(event{kind: eventTick})
+		case <-r.stop:
+			return
+		}
+	}
+}

@@ -1,0 +1,66 @@
+// Command peers runs the same work on this repository's engine and on its peers, side by side, and compares.
+//
+//	go run . run [flags]          measure; the record goes to --output, the table to standard output
+//	go run . table RECORD...      the table of recorded runs
+//	go run . engines              what there is, and how it is configured
+//
+// README.md says what is measured and what is unfair about it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Exit codes, as paxbench's.
+const (
+	exitError   = 1
+	exitUsage   = 2
+	exitInvalid = 5 // a side did not do what it acknowledged
+)
+
+func main() {
+	if text := os.Getenv(nodeVariable); text != "" {
+		os.Exit(nodeMain(text))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := command(ctx, os.Args[1:])
+	stop()
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+		return
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(os.Stderr, "peers: %v\n", err)
+		os.Exit(exitUsage)
+	case errors.Is(err, errInvalid):
+		fmt.Fprintf(os.Stderr, "peers: %v\n", err)
+		os.Exit(exitInvalid)
+	}
+	fmt.Fprintf(os.Stderr, "peers: %v\n", err)
+	os.Exit(exitError)
+}
+
+var errUsage = errors.New("usage: go run . run [flags] | table RECORD... | engines")
+
+func command(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return errUsage
+	}
+	switch args[0] {
+	case "run":
+		return runCommand(ctx, args[1:])
+	case "table":
+		return tableCommand(args[1:])
+	case "engines":
+		for _, e := range engines() {
+			fmt.Printf("%-16s %s %s\n    %s\n", e.Name, e.Module, moduleVersion(e.Module), e.Settings)
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: no command %q", errUsage, args[0])
+}

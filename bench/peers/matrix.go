@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/paxbench/paxbench/bench/peers/peer"
+)
+
+// cell is one piece of work. All engines do it in the same shape.
+type cell struct {
+	API         string `json:"api"`         // "call": one call and one completion per command; "block": per block of commands
+	Size        int    `json:"size"`        // bytes per command
+	Outstanding int    `json:"outstanding"` // commands
+	Block       int    `json:"block"`       // commands per block; 1 for calls
+}
+
+func (c cell) String() string {
+	if c.Block == 1 {
+		return fmt.Sprintf("%s %dB x %d", c.API, c.Size, c.Outstanding)
+	}
+	return fmt.Sprintf("%s %dB x %d (%d x %d)", c.API, c.Size, c.Outstanding, c.Block, c.Outstanding/c.Block)
+}
+
+func (c cell) load() peer.Load {
+	return peer.Load{Outstanding: c.Outstanding / c.Block, Count: c.Block, Size: c.Size}
+}
+
+// blockOf is how many commands a block holds: about twice as many as there are blocks under way.
+var blockOf = map[int]int{16: 4, 256: 32, 4096: 256, 16384: 512}
+
+func call(size, outstanding int) cell { return cell{"call", size, outstanding, 1} }
+
+func block(size, outstanding int) cell { return cell{"block", size, outstanding, blockOf[outstanding]} }
+
+// matrices are the sets of cells that --cells names.
+var matrices = map[string][]cell{
+	"quick": {
+		call(16, 1), call(16, 256), call(16, 16384), block(16, 256), block(16, 16384), block(1024, 256),
+	},
+	"standard": {
+		call(16, 1), call(16, 16), call(16, 256), call(16, 4096), call(16, 16384),
+		call(128, 256), call(128, 16384), call(1024, 1), call(1024, 256), call(1024, 4096),
+		block(16, 256), block(16, 4096), block(16, 16384),
+		block(128, 256), block(128, 16384), block(1024, 256), block(1024, 16384),
+	},
+	"peak": {call(16, 4096), call(16, 16384), block(16, 16384)},
+	"all":  allCells(),
+}
+
+func allCells() []cell {
+	var cells []cell
+	for _, size := range []int{16, 128, 1024} {
+		for _, outstanding := range []int{1, 16, 256, 4096, 16384} {
+			cells = append(cells, call(size, outstanding))
+			if outstanding > 1 {
+				cells = append(cells, block(size, outstanding))
+			}
+		}
+	}
+	return cells
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/paxbench/paxbench/bench"
+	"github.com/paxbench/paxbench/bench/cluster"
+	"github.com/paxbench/paxbench/bench/failover"
+	"github.com/spf13/cobra"
+)
+
+const (
+	failoverRate   = 1000
+	failoverWarmup = 2 * time.Second
+)
+
+func newFailover(a *app) *cobra.Command {
+	c := &scenarioConfig{}
+	c.Config = bench.DefaultConfig()
+	c.Name, c.Load.Rate, c.Load.Warmup = "failover", failoverRate, failoverWarmup
+	p := failover.Plan{Fault: "kill:leader", Kills: failover.LossesMin, Down: 2 * time.Second, Gap: 2 * time.Second}
+	cmd := &cobra.Command{
+		Use:   "failover",
+		Short: "Many leader losses in one cluster: the distribution of unavailability, for the cut and for the heal",
+		Long: `failover drives an open loop while the leader is lost again and again, each time healed before the next loss, and reports
+how long nothing was acknowledged: as a distribution, for the cut and for the heal, with the bootstrap interval of the
+median. All acknowledged writes are read back at the end.
+
+The seed decides when losses strike, besides keys and values. 20 losses take about two minutes. --fault may name any kind
+and target that 'paxbench run --fault' knows, without a time.`,
+		Example: `  paxbench failover
+  paxbench failover --nodes 5 --kills 30 --fault pause:leader --down 3s
+  paxbench failover --slo 'unavailable<1s' --format json -o failover.json`,
+		Args: cobra.NoArgs,
+	}
+	fs := cmd.Flags()
+	c.fs = fs
+	fs.IntVar(&p.Kills, "kills", p.Kills, "losses")
+	fs.DurationVar(&p.Down, "down", p.Down, "from a loss to its heal")
+	fs.DurationVar(&p.Gap, "gap", p.Gap, "from a heal to the next loss, and up to a quarter more")
+	settingFlags(fs, &c.Config)
+	scenarioOutput(fs, &c.output, "write all that was recorded to this file, as JSON")
+	f := fs.Lookup("fault")
+	f.Value, f.DefValue = &parsed[string]{text: p.Fault, kind: "kind:target", value: &p.Fault, parse: parseLoss}, p.Fault
+	f.Usage = "what is done each time, as in kill:leader or pause:leader"
+	configFlags(cmd, a, &c.configFile, &c.printOnly, func() error {
+		settle(fs, &c.Config)
+		switch {
+		case fs.Changed("duration"), fs.Changed("ops"):
+			return usagef("failover: the losses decide how long it takes; use --kills, --down and --gap")
+		case c.Load.Rate == 0:
+			return usagef("failover: --rate must be above 0: a closed loop stops asking while the cluster is away")
+		}
+		if c.Load.Seed == 0 {
+			c.Load.Seed = rand.Uint64() >> 1
+		}
+		p.Seed = c.Load.Seed
+		return a.failover(c, p)
+	})
+	return cmd
+}
+
+func parseLoss(text string) (string, error) {
+	_, err := cluster.ParseFault(text + "@1s+1s")
+	if err != nil {
+		return "", fmt.Errorf("want a kind and a target without a time, as in kill:leader")
+	}
+	return text, nil
+}
+
+func (a *app) failover(c *scenarioConfig, p failover.Plan) error {
+	if err := c.output.check(); err != nil {
+		return err
+	}
+	planned := c.Config
+	var err error
+	if planned.Faults, planned.Load.Duration, err = p.Schedule(); err != nil {
+		return &codeError{exitUsage, err}
+	}
+	if err := planned.Validate(); err != nil {
+		return &codeError{exitUsage, err}
+	}
+	a.begin()
+	ctx, stop, release := a.signals()
+	defer release()
+	progress := a.newProgress(&c.output, &planned)
+	c.Stop, c.Log, c.Debug, c.Progress = stop, progress.log, progress.debug, progress.interval
+	progress.log("%d losses in %s, seed %d", p.Kills, planned.Load.Duration, p.Seed)
+	r, err := failover.Run(ctx, bench.Run, c.Config, p)
+	progress.end()
+	if err != nil {
+		return runError(err)
+	}
+	met := r.Run.Check(c.SLOs)
+	if err := a.present(r, &c.output); err != nil {
+		return err
+	}
+	return verdictCode(r.Run, met, isClosed(stop))
+}

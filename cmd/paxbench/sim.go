@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/paxbench/paxbench/engine/sim"
+	"github.com/spf13/cobra"
+)
+
+// simConfig is what the flags of sim say.
+type simConfig struct {
+	seeds   uint64
+	seed    uint64
+	nodes   int
+	workers int
+	trace   bool
+	one     bool // --seed was given and --seeds was not
+}
+
+func newSim(a *app) *cobra.Command {
+	var c simConfig
+	cmd := &cobra.Command{
+		Use:   "sim",
+		Short: "Simulate clusters with crashes, losses and partitions, and check that nothing is lost",
+		Long: `sim plays whole clusters on a virtual clock, network and disk, one schedule for each seed: the engine's own code, step by
+step, with faults at random. After every event it checks that nothing acknowledged is lost, done twice or contradicted, and
+at the end of each schedule that a quorum that is left alone gets things done.
+
+Exit code 5: a property was violated; what is printed names it, with the events before it and the command that plays the
+schedule again.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c.one = cmd.Flags().Changed("seed") && !cmd.Flags().Changed("seeds")
+			if c.nodes < 0 || c.nodes > 9 {
+				return usagef("sim: --nodes %d: it takes 1 to 9, or 0 for a mixture", c.nodes)
+			}
+			if c.workers < 1 {
+				return usagef("sim: --workers %d: it takes 1 or more", c.workers)
+			}
+			a.begin()
+			if c.one {
+				return a.simOne(&c)
+			}
+			return a.simMany(&c)
+		},
+	}
+	f := cmd.Flags()
+	f.Uint64Var(&c.seeds, "seeds", 1000, "how many schedules")
+	f.Uint64Var(&c.seed, "seed", 1, "seed of the first schedule; without --seeds only this one is played")
+	f.IntVar(&c.nodes, "nodes", 0, "nodes of each cluster; 0: drawn from the seed")
+	f.IntVar(&c.workers, "workers", runtime.GOMAXPROCS(0), "schedules played at a time")
+	f.BoolVar(&c.trace, "trace", false, "print every event (with --seed alone)")
+	return cmd
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no argument, got %q", cmd.CommandPath(), args[0])
+	}
+	return nil
+}
+
+// simOne plays one schedule.
+func (a *app) simOne(c *simConfig) error {
+	o := sim.Options{Seed: c.seed, Nodes: c.nodes}
+	if c.trace {
+		o.Trace = func(line string) { fmt.Fprintln(a.out, line) }
+	}
+	r := sim.Run(o)
+	fmt.Fprintf(a.out, "seed %d: %v\n%d events, %v simulated, trace %016x\n%v\n", r.Seed, r.Knobs, r.Events, r.SimTime.Round(time.Millisecond), r.Hash, r.Counts)
+	return a.simVerdict(c, r.Violation, !c.trace)
+}
+
+// simMany plays a batch. ^C ends it after the schedules under way.
+func (a *app) simMany(c *simConfig) error {
+	_, stop, release := a.signals()
+	defer release()
+	// Schedules make much garbage and keep little: a heap of some hundred megabytes is swept less often.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	last := time.Now()
+	b := sim.Batch{First: c.seed, Seeds: c.seeds, Nodes: c.nodes, Workers: c.workers, Stop: stop}
+	b.Progress = func(done uint64, s *sim.Summary) {
+		if now := time.Now(); now.Sub(last) >= 5*time.Second {
+			last = now
+			fmt.Fprintf(a.err, "%d of %d schedules, %.0f/s, %v simulated, 0 violations\n", done, c.seeds, s.Rate(), s.SimTime.Round(time.Second))
+		}
+	}
+	s := b.Run()
+	fmt.Fprintf(a.out, "%d schedules, %d events, %v simulated in %v: %.0f schedules/s on %d workers\n%v\n",
+		s.Schedules, s.Events, s.SimTime.Round(time.Second), s.Elapsed.Round(10*time.Millisecond), s.Rate(), c.workers, s.Counts)
+	if err := a.simVerdict(c, s.Violation, true); err != nil {
+		return err
+	}
+	if small := c.nodes == 1 || c.nodes == 2; len(s.Missing) > 0 && s.Schedules >= 1000 && !small { // a single node has no elections to lose
+		return &codeError{exitInvalid, fmt.Errorf("the harness is broken: in %d schedules there was not one of %q", s.Schedules, s.Missing)}
+	}
+	if s.Schedules < c.seeds {
+		return &codeError{exitInterrupted, nil}
+	}
+	return nil
+}
+
+// simVerdict prints a violation and how to play it again.
+func (a *app) simVerdict(c *simConfig, v *sim.Violation, trace bool) error {
+	if v == nil {
+		fmt.Fprintln(a.out, "0 violations")
+		return nil
+	}
+	if trace {
+		for _, line := range v.Trace {
+			fmt.Fprintln(a.out, line)
+		}
+	}
+	again := fmt.Sprintf("paxbench sim --seed %d --trace", v.Seed)
+	if c.nodes != 0 {
+		again += fmt.Sprintf(" --nodes %d", c.nodes)
+	}
+	fmt.Fprintf(a.out, "VIOLATED %v\nagain: %s\n", v, again)
+	return &codeError{exitViolated, nil}
+}
