@@ -102,8 +102,8 @@ results: build ## record the runs of results/matrix.txt anew, about 6 minutes (O
 	  done; \
 	done
 
-report: ## BENCHMARKS.md and its plots, made of the records in results/
-	$(GO) run ./cmd/paxbench benchmarks $(RESULTS) -o $(BENCHMARKS)
+report: ## BENCHMARKS.md, its plots and the run in README.md, made of the records in results/
+	$(GO) run ./cmd/paxbench benchmarks $(RESULTS) -o $(BENCHMARKS) --readme README.md
 
 # A module of its own: the peers' dependencies are not ours. See bench/peers/README.md.
 peers: ## the same work on etcd raft, hashicorp raft, dragonboat and here, about 10 minutes; peers-quick: 2 (PEERFLAGS=more flags)

@@ -35,6 +35,13 @@ func TestBenchmarksAreGenerated(t *testing.T) {
 	if string(have) != document {
 		t.Error("BENCHMARKS.md is not what results/ makes; run make report")
 	}
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, err := Readme(string(readme), runs); err != nil || want != string(readme) {
+		t.Errorf("the run in README.md is not the record results/%s.json (%v); run make report", DefaultRun, err)
+	}
 	files, err := filepath.Glob(filepath.Join(root, "results", PlotsDir, "*"))
 	if err != nil {
 		t.Fatal(err)

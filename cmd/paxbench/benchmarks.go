@@ -13,7 +13,7 @@ import (
 
 // newBenchmarks is what `make report` calls; it is of use only to those who keep a folder of records.
 func newBenchmarks(a *app) *cobra.Command {
-	file := "BENCHMARKS.md"
+	file, readme := "BENCHMARKS.md", ""
 	cmd := &cobra.Command{
 		Use:    "benchmarks DIRECTORY",
 		Short:  "Make BENCHMARKS.md and its plots of a folder of recorded results",
@@ -24,14 +24,15 @@ func newBenchmarks(a *app) *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return a.writeBenchmarks(args[0], file) },
+		RunE: func(_ *cobra.Command, args []string) error { return a.writeBenchmarks(args[0], file, readme) },
 	}
 	cmd.Flags().StringVarP(&file, "output", "o", file, "the document; the plots go into the folder")
+	cmd.Flags().StringVar(&readme, "readme", readme, "a document to put the report of the default run into, between its marks")
 	return cmd
 }
 
 // writeBenchmarks makes the document and replaces the plots: what an earlier one showed and this does not is removed.
-func (a *app) writeBenchmarks(dir, file string) error {
+func (a *app) writeBenchmarks(dir, file, readme string) error {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return usagef("%s is not a directory", dir)
 	}
@@ -67,5 +68,16 @@ func (a *app) writeBenchmarks(dir, file string) error {
 			return err
 		}
 	}
-	return writeWhole(file, []byte(document))
+	if err := writeWhole(file, []byte(document)); err != nil || readme == "" {
+		return err
+	}
+	present, err := os.ReadFile(readme)
+	if err != nil {
+		return fmt.Errorf("benchmarks: %w", err)
+	}
+	text, err := report.Readme(string(present), runs)
+	if err != nil {
+		return fmt.Errorf("%s: %w", readme, err)
+	}
+	return writeWhole(readme, []byte(text))
 }
