@@ -210,6 +210,19 @@ func (c *cluster) open(id wire.NodeID, bootstrap bool, ln net.Listener) (*Node, 
 	return n, err
 }
 
+// trimmed waits until no running node has slot at in its log any more: whoever leads by then can only send a snapshot.
+func (c *cluster) trimmed(at wire.Slot) {
+	c.t.Helper()
+	eventually(c.t, "the logs are trimmed", func() bool {
+		for _, n := range c.nodes {
+			if n.Group(1).Status().Trimmed <= at {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // start starts a node that was stopped.
 func (c *cluster) start(id wire.NodeID) *Node {
 	c.t.Helper()
