@@ -13,7 +13,7 @@ import (
 
 // Disk is the file system under a directory.
 type Disk struct {
-	Path   string `json:"path"`   // the directory asked about, absolute
+	Path   string `json:"path"`   // the directory asked about, as it was named: records are published
 	Type   string `json:"type"`   // ext4, xfs, tmpfs ...
 	Device string `json:"device"` // what is mounted
 	Mount  string `json:"mount"`  // where
@@ -29,7 +29,7 @@ func DiskOf(dir string) (Disk, error) {
 	if err != nil {
 		return Disk{}, fmt.Errorf("env: %w", err)
 	}
-	d := Disk{Path: path}
+	d := Disk{Path: dir}
 	existing := path
 	for {
 		real, err := filepath.EvalSymlinks(existing)
