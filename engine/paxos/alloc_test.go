@@ -1,3 +1,7 @@
+//go:build !race
+
+// Not under the race detector: there sync.Pool drops buffers at random, on purpose.
+
 package paxos
 
 import (
