@@ -92,7 +92,7 @@ func (r *Result) saturated(l Limits) string {
 	case r.BacklogPeak > c.BacklogMax:
 		return fmt.Sprintf("generator saturated: up to %d operations (%s) that were due had no outcome, the bound is %d; lower --rate",
 			r.BacklogPeak, worth(r.BacklogPeak), c.BacklogMax)
-	case !l.Faults && !r.Partial && float64(r.BacklogEnd) > max(c.Rate, 0.05*float64(r.Response.TotalCount())):
+	case !l.Faults && !r.Partial && float64(r.BacklogEnd) > max(0.1*c.Rate, 0.05*float64(r.Response.TotalCount())):
 		return fmt.Sprintf("the rate was not sustained: when measuring ended, %d operations (%s) were due without outcome, so latencies depend on how long it was run; lower --rate",
 			r.BacklogEnd, worth(r.BacklogEnd))
 	}

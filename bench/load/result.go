@@ -15,7 +15,7 @@ type Result struct {
 
 	Partial bool // cancelled before its end
 	Started time.Time
-	Window  time.Duration // the measuring window; with Ops alone, up to the last acknowledgement
+	Window  time.Duration // the measuring window; up to the last acknowledgement if Config.Ops ended the load
 
 	// Operations acknowledged within the window, and the same per second.
 	Ops          uint64
@@ -91,8 +91,9 @@ func (r *run) result() *Result {
 		}
 	}
 	stop := r.stop.Load()
-	if stop == never {
-		stop = last
+	if r.complete {
+		// The rest of Config.Duration was not measured: counted in, it would make any rate as low as one likes.
+		stop = min(stop, last)
 	}
 	out.Window = time.Duration(max(stop-r.measure, 0))
 	if out.Window > 0 {

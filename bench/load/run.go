@@ -38,6 +38,7 @@ type run struct {
 
 	// The rest belongs to the goroutine of control.
 	partial     bool
+	complete    bool // Config.Ops, not the time, ended the load
 	spare       *pulse
 	sum         *pulse
 	begun       int64 // start of the current interval
@@ -135,6 +136,7 @@ func (r *run) control(ctx context.Context) {
 	for {
 		now, stop := r.now(), r.stop.Load()
 		if deadline == never && (now >= stop || r.allIssued()) {
+			r.complete = now < stop
 			deadline = now + int64(r.config.Drain)
 			r.backlogEnd = r.backlog()
 		}
@@ -154,6 +156,8 @@ func (r *run) control(ctx context.Context) {
 		tick.Reset(time.Duration(min(boundary, wake) - now))
 		select {
 		case <-r.over:
+			// All may have been issued and answered since the last look.
+			r.complete = r.complete || deadline == never && r.now() < r.stop.Load()
 			r.finish()
 			return
 		case <-tick.C:

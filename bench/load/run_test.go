@@ -167,6 +167,24 @@ func TestOpsExact(t *testing.T) {
 	}
 }
 
+// Where a count ends the load before its time is over, the rest of that time is not measured: it would show as a rate
+// that gets lower the longer --duration is. Where the time ends it, all of the time counts.
+func TestWindowEndsWithOps(t *testing.T) {
+	for _, c := range []Config{
+		{Clients: 2, Inflight: 10, Ops: 20_000, Duration: 100 * time.Second},
+		{Clients: 2, Inflight: 100, Rate: 20_000, Ops: 20_000, Warmup: time.Second, Duration: 100 * time.Second},
+	} {
+		r, _ := virtual(t, Null, time.Millisecond, c, nil)
+		if r.Response.TotalCount() != int64(c.Ops) || r.Window > 1010*time.Millisecond || math.Abs(r.OpsPerSecond/20_000-1) > 0.01 {
+			t.Errorf("%+v: %d operations in %v, %.0f/s, want 20,000/s", c, r.Ops, r.Window, r.OpsPerSecond)
+		}
+		c.Ops, c.Duration = 1<<40, 500*time.Millisecond
+		if r, _ := virtual(t, Null, time.Millisecond, c, nil); r.Window != c.Duration {
+			t.Errorf("%+v: the window is %v", c, r.Window)
+		}
+	}
+}
+
 // Warm-up is not measured: its latencies must not be in the histograms, and its completions not in the throughput.
 func TestWarmupExcluded(t *testing.T) {
 	for _, c := range []Config{

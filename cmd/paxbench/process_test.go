@@ -106,6 +106,21 @@ func TestOps(t *testing.T) {
 	}
 }
 
+// Numbers of a generator that could not keep its rate are numbers of the generator: they must not pass for the
+// cluster's, neither in the report nor in the exit code.
+func TestSaturatedGenerator(t *testing.T) {
+	t.Parallel()
+	code, out, errs := spawn(t, "run", "--nodes", "1", "--cluster", "inproc", "--clients", "1", "--inflight", "1", "--rate", "40000", "--warmup", "0",
+		"--duration", "300ms", "--segment-bytes", "1MiB", "--data-dir", t.TempDir(), "--allow-tmpfs", "--no-probe", "--format", "json", "-q")
+	r := decode(t, code, out, errs)
+	if reasons := strings.Join(r.Validity.Reasons, " "); code != exitInvalid || r.Validity.Verdict != result.Invalid || !strings.Contains(reasons, "--rate") {
+		t.Errorf("exit %d, %+v", code, r.Validity)
+	}
+	if l := r.Latency; l.Response.P99 < 2*l.Service.P99 || l.Lag.P99 == 0 {
+		t.Errorf("the wait in the generator is hidden: %+v", l)
+	}
+}
+
 // Settings in our environment are not the children's: a configuration file of run would be a bad one of serve.
 func TestEnvironmentStaysHere(t *testing.T) {
 	t.Parallel()
