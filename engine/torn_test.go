@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/paxbench/paxbench/engine/wal"
+	"github.com/paxbench/paxbench/wire"
 )
 
 // What can go wrong: the last acknowledged group of a cluster of one is damaged, taken for a torn write that nobody was
@@ -18,20 +19,19 @@ func TestSingleNodeRefusesDamagedTail(t *testing.T) {
 		t.Fatal(got)
 	}
 	c.close()
-	files, err := filepath.Glob(filepath.Join(c.dir, "1", "wal", "seg-*"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("segments %v: %v", files, err)
+	name, offset := "", int64(0) // of the last record
+	_, err := wal.Inspect(filepath.Join(c.dir, "1", "wal"), func(e *wal.Entry) error {
+		name, offset = e.File, e.Offset
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	name := files[len(files)-1]
 	p, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	end := len(p)
-	for end > 0 && p[end-1] == 0 {
-		end--
-	}
-	p[end-3] ^= 1
+	p[offset+wire.HeaderSize] ^= 1
 	if err := os.WriteFile(name, p, 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -82,7 +82,10 @@ func (l *Log) write(recs []wire.Record, bytes int) (err error) {
 	h.Length += uint32(bytes)
 	h.encode(l.hdr[:], a.seed)
 	end := start + groupHeaderSize + int64(h.Length)
-	l.vec = append(l.vec, padding(end, a.size))
+	mark := h.endMark()
+	mark.encode(l.mark[:], a.seed)
+	align, pad := padding(end, a.size)
+	l.vec = append(l.vec, align, l.mark[:], pad)
 	if grow {
 		// The header goes last: until then the group ends where it did, and what is behind it means nothing.
 		if err = a.file.Writev(l.vec[1:], body); err == nil {
@@ -111,17 +114,18 @@ func (l *Log) write(recs []wire.Record, bytes int) (err error) {
 	return nil
 }
 
-// padding is what is written behind a group that ends at end: zeros up to the end of a page, and at least over the sector
-// where the next group will begin.
+// padding is what is written behind a group that ends at end: zeros up to the next sector, there the end mark, and behind
+// the mark zeros up to the end of a page.
 //
 //   - Whole pages: a reused segment's pages are mostly not in memory, and the kernel would have to read a page from the
 //     disk before it could change a part of it. So every write covers its last page; the first one was covered by the
-//     write before.
-//   - The next sector: what replay finds behind the last group is then zeros, not bytes of a segment's former life, and
-//     anything else is a group that was being written.
-func padding(end, size int64) []byte {
-	to := min(alignUp(alignUp(end, sectorSize)+sectorSize, pageSize), size)
-	return zeros[:to-end]
+//     write before. The mark is in that page, or takes one more: it costs no write of its own and no sync.
+//   - The next sector: what replay finds behind the last group is then the mark, and anything else is a group that was
+//     being written, or damage.
+func padding(end, size int64) (align, pad []byte) {
+	mark := alignUp(end, sectorSize)
+	to := min(alignUp(mark+sectorSize, pageSize), size)
+	return zeros[:mark-end], zeros[:to-mark-groupHeaderSize]
 }
 
 // note keeps what the log must know about a record, whose frame is p.

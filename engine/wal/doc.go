@@ -26,10 +26,10 @@
 // All integers are little endian. A segment is a header sector, groups, and the seal. Everything begins at a multiple
 // of 512 bytes, a sector:
 //
-//	+--------+--------------+-------+-------+--   --+-------+------+---------------------+
-//	| header | opening group| group | group |  ...  | group | seal | anything, at worst  |
-//	| 512    |              |       |       |       |       | 64   | of a former life    |
-//	+--------+--------------+-------+-------+--   --+-------+------+---------------------+
+//	+--------+--------------+-------+-------+--   --+-------+----------+---------------------+
+//	| header | opening group| group | group |  ...  | group | end mark | anything, at worst  |
+//	| 512    |              |       |       |       |       | or seal  | of a former life    |
+//	+--------+--------------+-------+-------+--   --+-------+----------+---------------------+
 //
 // Segment header (512 bytes; what is not drawn is zero):
 //
@@ -67,9 +67,15 @@
 // The seal is a group header with its own flag and no records. It says: everything before is durable, and the next
 // segment exists. Its bytes are a function of what precedes it.
 //
+// The end mark is a group header with its own flag and no records as well. It stands behind the last group, in the sector
+// where the next one will begin, says which LSN that will have, and is tied by the chain to the group before. Each group is
+// written with its mark behind it, in the padding that is written in any case, and over the mark of the group before. So the
+// log's end is not the place where nothing can be read, but a place that says so. Without it a last group of one
+// sector that was zeroed, or that the disk confirmed and did not write, would leave an end like any other.
+//
 // # Writing
 //
-// Append writes one group: the header, the records from the callers' own buffers, and padding, in one pwritev. Sync is one
+// Append writes one group: the header, the records from the callers' own buffers, padding and end mark, in one pwritev. Sync is one
 // fdatasync. Under policy "always" a second Append before Sync extends the group that is open: it writes the new records
 // behind the old and then the header once more. So there is never more than one group which is not durable, and
 //
@@ -97,10 +103,11 @@
 // there is no intact group. Then:
 //
 //	what is found                                                                  what is done
-//	zeros from P to the end of the page, no group header of this segment behind    clean: go on at P
-//	anything else at P; no witness                                                 torn: cut at P, wiped, go on at P
-//	a witness: an intact group header of this segment at any sector behind P       refused
-//	  whose durable-through LSN is at or above the LSN expected at P
+//	the end mark that belongs at P, zeros from it to the end of the page, no       clean: go on at P
+//	  group header or end mark of this segment behind
+//	anything else at P, zeros included; no witness                                 torn: cut at P, wiped, go on at P
+//	a witness: an intact group header or end mark of this segment at P or any      refused
+//	  sector behind whose durable-through LSN is at or above the LSN expected at P
 //	an intact group header at P whose LSN or chain does not fit                    refused
 //	P is the place of the opening group, which was durable before the file's name  refused
 //	the seal at P: the newest segment is not the newest                            refused
@@ -122,8 +129,8 @@
 // read as A's successor. Its LSN may fit. Its chain fits only if A's header equals the header of the group that stood there
 // when B was written, that is, if the same records were written again at the same durable-through LSN; this can happen. So
 // the chain alone is not enough, and the cut is made durable by wiping: before Replay returns, everything from P to the
-// segment's end is overwritten with zeros and synced. If a crash interrupts the wipe, the next replay finds P where it
-// was: the group at P is damaged or zeros, what is left behind P is a subset of what was there, and none of it is a witness,
+// segment's end is overwritten with the end mark and zeros and synced. If a crash interrupts the wipe, the next replay finds P where it
+// was: the group at P is damaged or the end mark, what is left behind P is a subset of what was there, and none of it is a witness,
 // because it was none before. After the wipe no intact group of this segment lies behind P, and only groups that follow
 // P can come into being, each written where the chain ends.
 //
@@ -138,7 +145,7 @@
 //	crash                                      left behind                          replay
 //	in bootstrap, before the identity's name   files without identity               Open: not a log; Bootstrap starts over
 //	during a pwritev, or before its fdatasync  power: the group whole, in part or   taken if whole, else cut. Nobody was
-//	                                           not at all                           told of it, so both are right
+//	                                           not at all; its end mark or not      told of it, so both are right
 //	                                           process: likewise, or whole          likewise; what is taken is made durable
 //	during the second pwritev of an extension  the group with its old header        the first Appends' records; the rest
 //	                                                                                is cut
@@ -180,8 +187,10 @@
 //
 //   - If the last group (under the other policies: the groups that no later group vouches for) was acknowledged and is
 //     damaged afterwards, with nothing written behind it, this looks exactly like a torn tail, and is cut. From one disk
-//     alone the two cannot be told apart. The Verdict says that something was cut and from which LSN on: a cautious node
-//     asks its peers before it votes again.
+//     alone the two cannot be told apart. The Verdict says that the end is not as it should be and from which LSN on records
+//     may be missing: a cautious node asks its peers before it votes again.
+//   - A disk that confirms the whole last write and has none of it, end mark included, leaves the log as it was before, with
+//     a clean end. Peers can tell, the log cannot. That any part of it arrived is enough for the Verdict to be torn.
 //   - A directory rolled back as a whole to an older copy of itself is a good log. Peers can tell, the log cannot.
 //   - Under "interval" and "never" a power loss takes what was not synced, votes and promises included.
 //   - Two segments lost together with their successors, if these are the newest and the seal before them is damaged too.

@@ -14,8 +14,8 @@ import (
 
 var le = binary.LittleEndian
 
-// Version is the version of the segment format.
-const Version = 1
+// Version is the version of the segment format. 2: an end mark behind every group.
+const Version = 2
 
 const (
 	sectorSize = vfs.SectorSize
@@ -126,6 +126,7 @@ func (h *segmentHeader) seed() uint32 {
 const (
 	flagSeal    uint16 = 1 << iota // the segment ends here and the next one exists; no records
 	flagRelaxed                    // written under a policy that acknowledges before the sync
+	flagEnd                        // not a group but the end mark behind the last one; no records
 )
 
 // groupHeader is what a group opens with. doc.go draws the bytes.
@@ -186,6 +187,16 @@ func (h *groupHeader) decode(p []byte, segment uint64, seed uint32) bool {
 // function of what precedes it, so that a rotation which a crash cut short can be finished.
 func sealOf(segment uint64, next wire.LSN, oldest uint64, chain uint32) groupHeader {
 	return groupHeader{Flags: flagSeal, Segment: segment, First: next, Durable: next - 1, Oldest: oldest, Prev: chain}
+}
+
+// endMark is what stands behind the group with header h, at the sector where the next group will begin, until that group
+// overwrites it: the log ends here. It is written with the group, in the padding that is written anyway. Without it the
+// log's end would be whatever looks like nothing, and an acknowledged group whose one sector was zeroed, or never
+// written, looks like nothing.
+func (h *groupHeader) endMark() groupHeader {
+	return groupHeader{
+		Flags: flagEnd, Segment: h.Segment, First: h.First + wire.LSN(h.Count), Durable: h.Durable, Oldest: h.Oldest, Prev: h.CRC,
+	}
 }
 
 // alignUp rounds n up to a multiple of to, a power of two.

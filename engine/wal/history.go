@@ -12,8 +12,8 @@ import (
 
 // Verdict says how Replay found the log's end. Damage anywhere else is an error of Replay, not a verdict.
 type Verdict struct {
-	// Torn: the last thing in the log was not whole and was cut. Nothing in the log says that it was ever
-	// acknowledged, and a crash leaves exactly this; but if it was the very last thing acknowledged and rotted
+	// Torn: the log does not end with its end mark. What is there instead was cut. Nothing in the log says that it was
+	// ever acknowledged, and a crash leaves exactly this; but if it was the very last thing acknowledged and rotted
 	// afterwards, that looks the same (doc.go, "What is not promised"). false: clean.
 	Torn bool
 
@@ -177,7 +177,7 @@ func (h *history) link(fsys FS, dir string, w *walker, end ending) error {
 	case !follows:
 		reason := end.reason
 		if reason == "" {
-			reason = fmt.Sprintf("the segment ends before LSN %d, with zeros", w.next)
+			reason = fmt.Sprintf("the segment ends before LSN %d, with an end mark", w.next)
 		}
 		return w.corrupt("%s; it was durable, for segment %d begins at LSN %d", reason, next.ID, next.First)
 	}
@@ -206,20 +206,23 @@ func judge(dir string, w *walker, end ending) (Verdict, error) {
 	later := w.later(w.off)
 	reason := end.reason
 	if reason == "" {
-		reason = fmt.Sprintf("zeros where the group at LSN %d should be", w.next)
+		reason = fmt.Sprintf("the end mark stands where the group at LSN %d should be", w.next)
 	}
 	v.Bytes = end.claims
 	for _, f := range later {
 		if f.Durable >= w.next && !plant.Is(plant.TornTailAlways) {
-			return v, w.corrupt("%s; it was durable, for the group of LSN %d at offset %d says that everything through LSN %d was",
+			return v, w.corrupt("%s; it was durable, for what stands for LSN %d at offset %d says that everything through LSN %d was",
 				reason, f.First, f.off, f.Durable)
 		}
 		v.Bytes = max(v.Bytes, f.off+groupHeaderSize+int64(f.Length)-w.off)
+		if f.Flags&flagEnd == 0 {
+			v.Groups++
+		}
 	}
 	if end.reason == "" && len(later) == 0 {
 		return v, nil
 	}
-	v.Torn, v.LSN, v.Groups, v.Reason = true, w.next, len(later), reason
+	v.Torn, v.LSN, v.Reason = true, w.next, reason
 	v.Bytes = min(v.Bytes, int64(len(w.p))-w.off)
 	return v, nil
 }

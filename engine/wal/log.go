@@ -43,8 +43,9 @@ type Log struct {
 	oldest uint64    // id of the oldest segment still needed
 	groups groupSet
 
-	hdr [groupHeaderSize]byte
-	vec [][]byte
+	hdr  [groupHeaderSize]byte
+	mark [groupHeaderSize]byte
+	vec  [][]byte
 
 	keeper   *keeper
 	stopSync chan struct{} // interval policy: ends the background sync

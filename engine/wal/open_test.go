@@ -32,7 +32,7 @@ func TestOpenRefuses(t *testing.T) {
 	bad.Corrupt(filepath.Join(testDir, identityName), func(p []byte) []byte { p[len(p)-3] ^= 1; return p })
 	newer := made.Clone()
 	newer.Corrupt(filepath.Join(testDir, identityName), func(p []byte) []byte {
-		return []byte(strings.Replace(string(p), "paxbench-log 1", "paxbench-log 2", 1))
+		return []byte(strings.Replace(string(p), "paxbench-log 2", "paxbench-log 3", 1))
 	})
 	var ident *IdentityError
 	var corrupt *CorruptError

@@ -102,24 +102,24 @@ func (l *Log) finishRotation(s *sealed) error {
 
 // settle makes the newest segment, up to where the log ends, durable, and wipes the rest of it if something was cut.
 //
-// The groups that no later one vouches for are written once more before the sync. They may be in the kernel's memory
-// only: if the process before this one ended because a sync failed, the kernel has marked the pages as clean, and a
-// sync alone would succeed without writing them.
+// The groups that no later one vouches for are written once more before the sync, and the end mark behind them. They may
+// be in the kernel's memory only: if the process before this one ended because a sync failed, the kernel has marked the
+// pages as clean, and a sync alone would succeed without writing them.
 //
 // The wipe keeps what was cut from ever being read again: without it a new group written over the cut one could end
 // just where an old one begins.
 func (l *Log) settle(f vfs.File, w *walker, torn bool) error {
-	if len(w.unproven) > 0 {
-		from := w.unproven[0].off
-		if err := f.Writev([][]byte{w.p[from:w.off]}, from); err != nil {
-			return fmt.Errorf("wal: rewrite the end of %s: %w", w.name, err)
-		}
+	from := w.unproven[0].off
+	w.mark.encode(l.mark[:], w.seed)
+	rest := zeros[:sectorSize-groupHeaderSize]
+	if err := f.Writev([][]byte{w.p[from:w.off], l.mark[:], rest}, from); err != nil {
+		return fmt.Errorf("wal: rewrite the end of %s: %w", w.name, err)
 	}
 	if torn {
 		const chunk = 1 << 20
-		size := int64(len(w.p))
-		blank := make([]byte, min(chunk, size-w.off))
-		for off := w.off; off < size; off += chunk {
+		size, begin := int64(len(w.p)), w.off+sectorSize
+		blank := make([]byte, min(chunk, size-begin))
+		for off := begin; off < size; off += chunk {
 			if err := f.Writev([][]byte{blank[:min(int64(len(blank)), size-off)]}, off); err != nil {
 				return fmt.Errorf("wal: wipe the torn tail of %s: %w", w.name, err)
 			}

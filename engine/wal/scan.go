@@ -18,10 +18,11 @@ type walker struct {
 	header segmentHeader
 	seed   uint32
 
-	off    int64    // of the next group
-	next   wire.LSN // of the next record
-	chain  uint32   // CRC of the header before: the last group's, or the segment's
-	oldest uint64   // the highest "oldest segment still needed" said so far
+	off    int64       // of the next group
+	next   wire.LSN    // of the next record
+	chain  uint32      // CRC of the header before: the last group's, or the segment's
+	oldest uint64      // the highest "oldest segment still needed" said so far
+	mark   groupHeader // the end mark that stands at off if the log ends there
 	groups int
 
 	// unproven are the groups that no later group in this segment says were durable, oldest first.
@@ -44,7 +45,7 @@ type visitor struct {
 type ending struct {
 	sealed bool
 	seal   groupHeader
-	reason string // not sealed: what is at w.off instead of a group; "" if nothing ever was
+	reason string // not sealed: what is at w.off instead of a group; "" if the end mark is
 	claims int64  // not sealed: bytes from w.off on that a group there says are its own
 }
 
@@ -119,9 +120,12 @@ func checkPlace(name string, h *segmentHeader, id uint64, who Identity, size int
 func (w *walker) walk(v visitor) (ending, error) {
 	for {
 		var h groupHeader
-		if !h.decode(w.at(w.off), w.header.ID, w.seed) {
-			reason, claims := w.nothing()
-			return ending{reason: reason, claims: claims}, nil
+		intact := h.decode(w.at(w.off), w.header.ID, w.seed)
+		if !intact {
+			return w.nothing(), nil
+		}
+		if h.Flags&flagEnd != 0 {
+			return w.marked(&h)
 		}
 		if err := w.follows(&h); err != nil {
 			return ending{}, err
@@ -205,22 +209,49 @@ func (w *walker) group(h *groupHeader, body []byte, v visitor) error {
 	w.unproven = append(w.unproven, groupPos{w.off, h.First})
 	w.oldest = h.Oldest
 	w.next, w.chain = lsn, h.CRC
+	w.mark = h.endMark()
+	w.mark.encode(make([]byte, groupHeaderSize), w.seed) // for its CRC
 	w.off = alignUp(w.off+groupHeaderSize+int64(h.Length), sectorSize)
 	w.groups++
 	return nil
 }
 
-// nothing says what is at w.off, where no group of this segment is.
-func (w *walker) nothing() (reason string, claims int64) {
-	end := min(alignUp(w.off+sectorSize, pageSize), int64(len(w.p))-sealSize)
-	rest := w.p[min(w.off, end):max(w.off, end)]
-	if w.off >= end || allZero(rest) {
-		return "", 0
+// page is what the write of the group before w.off put behind it, as far as it is not a group by now.
+func (w *walker) page() []byte {
+	return w.p[w.off:min(alignUp(w.off+sectorSize, pageSize), int64(len(w.p)))]
+}
+
+// nothing says what is at w.off, where neither a group of this segment is nor an end mark.
+func (w *walker) nothing() ending {
+	page := w.page()
+	e := ending{claims: int64(len(page))}
+	if allZero(page[:sectorSize]) {
+		e.reason = fmt.Sprintf("zeros where the group at LSN %d or the end mark should be", w.next)
+	} else {
+		e.reason = fmt.Sprintf("the header of the group at LSN %d is damaged", w.next)
 	}
-	if allZero(rest[:min(len(rest), sectorSize)]) {
-		return fmt.Sprintf("a group was to be at LSN %d, and its first sector is zeros", w.next), int64(len(rest))
+	return e
+}
+
+// marked says what the end mark h at w.off means.
+func (w *walker) marked(h *groupHeader) (ending, error) {
+	page := w.page()
+	switch {
+	case h.Durable >= w.next:
+		return ending{}, w.corrupt("an end mark stands here which says that everything through LSN %d was durable, and the log ends before LSN %d",
+			h.Durable, w.next)
+	case *h != w.mark:
+		return ending{
+			reason: fmt.Sprintf("the end mark of LSN %d stands where that of LSN %d or its group should be", h.First, w.next),
+			claims: int64(len(page)),
+		}, nil
+	case !allZero(page[groupHeaderSize:]):
+		return ending{
+			reason: fmt.Sprintf("parts of a group at LSN %d, whose first sector is the end mark of before", w.next),
+			claims: int64(len(page)),
+		}, nil
 	}
-	return fmt.Sprintf("the header of the group at LSN %d is damaged", w.next), int64(len(rest))
+	return ending{}, nil
 }
 
 func allZero(p []byte) bool {
@@ -232,13 +263,13 @@ func allZero(p []byte) bool {
 	return true
 }
 
-// found is a group header behind the place where the log's groups end.
+// found is a group header or an end mark behind the place where the log's groups end.
 type found struct {
 	off int64
 	groupHeader
 }
 
-// later finds every intact group header of this segment behind off, at any sector: groups begin at sectors only, and
+// later finds every intact group header and end mark of this segment behind off, at any sector: groups begin at sectors only, and
 // the length of a damaged one is not believed.
 func (w *walker) later(off int64) []found {
 	var all []found

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"github.com/paxbench/paxbench/engine/wal/vfs"
 	"github.com/paxbench/paxbench/wire"
@@ -45,7 +46,10 @@ func newImage(h segmentHeader, opening []wire.Record, size int64, need int) *ima
 		Body: crc32.Update(seed, wire.Castagnoli, p[segmentHeaderSize+groupHeaderSize:]),
 	}
 	img.group.encode(p[segmentHeaderSize:], seed)
-	img.bytes = append(p, padding(end, img.header.Size)...)
+	mark := img.group.endMark()
+	mark.encode(hdr[:], seed)
+	align, pad := padding(end, img.header.Size)
+	img.bytes = slices.Concat(p, align, hdr[:], pad)
 	return img
 }
 
