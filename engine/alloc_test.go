@@ -112,3 +112,36 @@ func TestClientAllocs(t *testing.T) {
 		t.Errorf("%.2f allocations per block of 100 commands, on three nodes and a client", per)
 	}
 }
+
+// countdown is a reusable CommandDone for a number of commands, all told by one goroutine.
+type countdown struct {
+	left int
+	done chan struct{}
+}
+
+func (d *countdown) CommandDone(r *CommandResult) {
+	if d.left--; d.left == 0 {
+		d.done <- struct{}{}
+	}
+}
+
+// Commands that are gathered cost no allocation either: blocks and their lists of waiters are reused.
+func TestGoAllocs(t *testing.T) {
+	c := newCluster(t, 1, false, steady)
+	g := c.leader().Group(1)
+	cmd := make([]byte, 16)
+	last := countdown{done: make(chan struct{}, 1)}
+	per := mallocsPer(1000, func() {
+		last.left = 100
+		for range 100 {
+			if err := g.Go(cmd, &last); err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-last.done
+	})
+	t.Logf("%.3f allocations per 100 commands", per)
+	if per > 0.5 {
+		t.Errorf("%.2f allocations per 100 commands", per)
+	}
+}

@@ -23,6 +23,7 @@ type Group struct {
 	log  *slog.Logger
 
 	mailbox   *batching.Mailbox[event]
+	gatherer  gatherer
 	loop      *loop
 	applier   *applier
 	receiver  *receiver
@@ -72,6 +73,12 @@ func (g *Group) nudge() {
 	if !g.nudged.Swap(true) {
 		g.mailbox.PutUrgent(event{kind: eventNudge})
 	}
+}
+
+// waiting is how many proposals, and other things, wait for the loop.
+func (g *Group) waiting() int {
+	items, _ := g.mailbox.Len()
+	return items + g.gatherer.len()
 }
 
 // overloaded says that the disk or the state machine is so far behind that peers' frames are dropped.
@@ -149,13 +156,9 @@ type proposal struct {
 	err    error
 }
 
-// Complete implements Completion.
-func (p *proposal) Complete(r *Result) {
-	if p.err = r.Err(); p.err == nil {
-		it := r.Iter()
-		cmd, _ := it.Next()
-		p.result = append([]byte(nil), cmd...)
-	}
+// CommandDone implements CommandDone.
+func (p *proposal) CommandDone(r *CommandResult) {
+	p.result, p.err = append([]byte(nil), r.Result...), r.Err
 	close(p.done)
 }
 
@@ -166,15 +169,8 @@ func (p *proposal) Complete(r *Result) {
 // Errors: ErrTooLarge, ErrBusy, ErrClosed, *NotLeaderError: certainly not done; ErrUnknown, wrapping ctx's error if
 // that was the cause.
 func (g *Group) Propose(ctx context.Context, cmd []byte) ([]byte, error) {
-	if len(cmd) > wire.CommandBytesMax {
-		return nil, fmt.Errorf("%w: command of %d bytes, limit %d", ErrTooLarge, len(cmd), wire.CommandBytesMax)
-	}
-	var prefix [binary.MaxVarintLen32]byte
-	length := binary.PutUvarint(prefix[:], uint64(len(cmd))) + len(cmd)
-	b := wire.Get(wire.BlockHeaderSize + length)
-	b.SetBytes(wire.AppendCommand(wire.AppendBlockHeader(b.Bytes(), 0, 0, 0, 1, length), cmd))
 	p := &proposal{done: make(chan struct{})}
-	if err := g.ProposeBlock(b, p); err != nil {
+	if err := g.Go(cmd, p); err != nil {
 		return nil, err
 	}
 	select {

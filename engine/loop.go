@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"time"
 
@@ -16,11 +17,12 @@ import (
 type eventKind uint8
 
 const (
-	eventNudge   eventKind = iota // look at the group's atomics: durable, applied, installed
-	eventFrame                    // a peer's frame; one reference
-	eventPropose                  // a client's block in frame; one reference
-	eventQuery                    // a linearizable query
-	eventTrim                     // a snapshot is durable: forget slots up to slot
+	eventNudge    eventKind = iota // look at the group's atomics: durable, applied, installed
+	eventFrame                     // a peer's frame; one reference
+	eventPropose                   // a client's block in frame; one reference
+	eventQuery                     // a linearizable query
+	eventGathered                  // single commands wait in the group's gatherer
+	eventTrim                      // a snapshot is durable: forget slots up to slot
 )
 
 // event is one entry of a loop's mailbox.
@@ -64,6 +66,9 @@ type loop struct {
 	held       *wire.Buffer
 	heldFlight *flight
 
+	gathering bool        // something may wait in the gatherer
+	gathered  []*gathered // scratch
+
 	asked []*query              // queries of this turn
 	reads map[uint64]*readBatch // under way, by token; bounded by clientBytesMax
 	token uint64
@@ -96,6 +101,7 @@ func (l *loop) run() {
 			l.shutdown()
 			return
 		case <-l.g.mailbox.Wait():
+			l.settle()
 		case <-ticker.C:
 			// The channel holds one tick at most: after a pause of any length (SIGSTOP, a slow turn) there is one
 			// tick, not a burst that would run into an election before the mailbox was read.
@@ -106,6 +112,26 @@ func (l *loop) run() {
 		if at, ok := l.batcher.Deadline(); ok && l.leading && l.held == nil && l.flights.len() < l.g.node.c.Window {
 			delay.Reset(time.Duration(max(at-l.g.node.nanotime(), 0)))
 		}
+	}
+}
+
+// settleMax bounds how often settle looks.
+const settleMax = 64
+
+// settle lets a burst of proposals arrive whole before a leader cuts a batch of it. A slot costs far more than a command, so
+// the wait, which lasts as long as each look finds something new, is soon won back: without it the first commands of a
+// burst went alone and the others in two or three further slots.
+func (l *loop) settle() {
+	if !l.leading {
+		return
+	}
+	for n, i := l.g.waiting(), 0; i < settleMax; i++ {
+		runtime.Gosched()
+		now := l.g.waiting()
+		if now == n {
+			return
+		}
+		n = now
 	}
 }
 
@@ -144,6 +170,8 @@ func (l *loop) handle(e *event) {
 			return
 		}
 		l.asked = append(l.asked, e.query)
+	case eventGathered:
+		l.gathering = true
 	case eventTrim:
 		l.trim(e.slot)
 	default:
@@ -181,6 +209,18 @@ func (l *loop) add(e *event) {
 	l.g.refuse(e.done, status)
 }
 
+// gather queues what the gatherer holds. What finds no leader or no room is refused.
+func (l *loop) gather() {
+	l.gathering = false
+	var cost int64
+	l.gathered, cost = l.g.gatherer.take(l.gathered[:0])
+	l.g.clientBytes.Sub(cost)
+	for i, b := range l.gathered {
+		l.add(&event{frame: b.frame, block: b.seal(), done: b, at: l.now})
+		l.gathered[i] = nil
+	}
+}
+
 // notices tells the core what the syncer and the applier have published. The order of the loads matters: the applier
 // publishes installed before the applied slot that rests on it, and the core must hear of them in that order.
 func (l *loop) notices() {
@@ -202,6 +242,9 @@ func (l *loop) notices() {
 
 // pump cuts batches while the window has room.
 func (l *loop) pump() {
+	if l.gathering && (!l.leading || l.held == nil && l.flights.len() < l.g.node.c.Window) {
+		l.gather()
+	}
 	if !l.leading {
 		return
 	}
@@ -325,6 +368,8 @@ func (l *loop) shutdown() {
 			e.query.fail(l.g, wire.StatusClosed)
 		}
 	}
+	l.g.gatherer.close()
+	l.gather()
 	l.lost(wire.StatusUnknown, wire.StatusClosed)
 	for _, q := range l.asked {
 		q.fail(l.g, wire.StatusClosed)

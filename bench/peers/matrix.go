@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/paxbench/paxbench/bench/peers/peer"
 )
@@ -58,4 +59,26 @@ func allCells() []cell {
 		}
 	}
 	return cells
+}
+
+// parseCells reads a matrix's name, or cells by themselves: "call:16:256,block:16:16384" is calls of 16 B, 256
+// outstanding, and blocks of them, 16384.
+func parseCells(text string) ([]cell, error) {
+	if cells, ok := matrices[text]; ok {
+		return cells, nil
+	}
+	var cells []cell
+	for part := range strings.SplitSeq(text, ",") {
+		c := cell{Block: 1}
+		api, rest, _ := strings.Cut(part, ":")
+		_, err := fmt.Sscanf(rest, "%d:%d", &c.Size, &c.Outstanding)
+		if c.API = api; api == "block" {
+			c.Block = blockOf[c.Outstanding]
+		}
+		if err != nil || api != "call" && api != "block" || c.Size < 8 || c.Outstanding < 1 || c.Block == 0 {
+			return nil, fmt.Errorf("%w: cells %q: want quick, standard, peak, all, or a list like call:16:256,block:16:16384 (api:bytes:outstanding; blocks: 16, 256, 4096 or 16384 outstanding)", errUsage, part)
+		}
+		cells = append(cells, c)
+	}
+	return cells, nil
 }

@@ -39,7 +39,7 @@ func parseRun(args []string) (f runFlags, err error) {
 	set := flag.NewFlagSet("run", flag.ContinueOnError)
 	quick := set.Bool("quick", false, "about two minutes: --rounds 3 --cells quick --length 600ms --fill 1s")
 	names := set.String("engines", "all", "comma-separated; see the command engines")
-	set.StringVar(&f.config.Matrix, "cells", "standard", "quick, standard, peak or all")
+	set.StringVar(&f.config.Matrix, "cells", "standard", "quick, standard, peak, all, or a list like call:16:256,block:16:16384")
 	set.IntVar(&f.config.Rounds, "rounds", 5, "sessions of each engine, interleaved")
 	set.IntVar(&f.config.Replicas, "replicas", 3, "of each cluster")
 	set.BoolVar(&f.config.Single, "one-process", false, "all replicas in one process, over loopback TCP all the same")
@@ -68,8 +68,10 @@ func parseRun(args []string) (f runFlags, err error) {
 		f.config.Rounds, f.config.Matrix, f.config.Length = 3, "quick", 600*time.Millisecond
 		f.config.Fill = time.Second
 	}
-	var ok bool
-	if f.cells, ok = matrices[f.config.Matrix]; !ok || set.NArg() > 0 || f.config.Rounds < 1 || f.config.Replicas < 1 {
+	if f.cells, err = parseCells(f.config.Matrix); err != nil {
+		return f, err
+	}
+	if set.NArg() > 0 || f.config.Rounds < 1 || f.config.Replicas < 1 {
 		return f, fmt.Errorf("%w: %s", errUsage, strings.Join(args, " "))
 	}
 	f.engines = engines()

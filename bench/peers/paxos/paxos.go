@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"sync"
+	"sync/atomic"
 
 	"github.com/paxbench/paxbench/bench/peers/peer"
 	"github.com/paxbench/paxbench/engine"
@@ -16,8 +16,8 @@ import (
 
 const cluster = wire.ClusterID(5)
 
-// Engine proposes in the leader's process with Group.ProposeBlock, as the peers' APIs do. Single commands are gathered
-// into blocks by gatherer, as engine/client does for its callers.
+// Engine proposes in the leader's process, as the peers' APIs do: single commands with Group.Go, blocks with
+// Group.ProposeBlock.
 func Engine() peer.Engine {
 	return peer.Engine{
 		Name: "paxbench", Module: "github.com/paxbench/paxbench", NoFsync: true,
@@ -27,10 +27,9 @@ func Engine() peer.Engine {
 }
 
 type replica struct {
-	node     *engine.Node
-	group    *engine.Group
-	gatherer gatherer
-	blocks   sync.Pool // of *block
+	node  *engine.Node
+	group *engine.Group
+	now   atomic.Int64 // clock reading for commands told together
 }
 
 func open(c peer.Config) (*replica, error) {
@@ -51,8 +50,6 @@ func open(c peer.Config) (*replica, error) {
 		return nil, fmt.Errorf("paxos: %w", err)
 	}
 	r := &replica{node: node, group: node.Group(1)}
-	r.blocks.New = func() any { return &block{replica: r} }
-	r.gatherer.replica = r
 	return r, nil
 }
 
@@ -65,66 +62,49 @@ func (r *replica) State() (peer.State, error) {
 	return peer.State{Commands: st.Commands, Digest: st.StateHash}, nil
 }
 
-// Propose implements peer.Replica: a block goes as it is, single commands are gathered.
+// Propose implements peer.Replica.
 func (r *replica) Propose(o *peer.Op) {
-	if o.Count == 1 {
-		r.gatherer.add(o)
-		return
+	p, ok := o.Adapter.(*proposal)
+	if !ok {
+		p = &proposal{r, o}
+		o.Adapter = p
 	}
-	b := r.newBlock(len(o.Payload) + 3*o.Count)
-	b.add(o)
-	r.send(b)
+	var err error
+	if o.Count == 1 {
+		err = r.group.Go(o.Payload, p)
+	} else {
+		err = r.group.ProposeBlock(encode(o), p)
+	}
+	if err != nil {
+		o.Complete(peer.Now(), err)
+	}
 }
 
-// block is a block of commands under way or being filled, and the operations in it.
-type block struct {
-	replica  *replica
-	gathered bool
-	frame    *wire.Buffer
-	commands int
-	ops      []*peer.Op
-}
-
-func (r *replica) newBlock(bytes int) *block {
-	b := r.blocks.Get().(*block)
-	b.frame = wire.Get(wire.BlockHeaderSize + bytes)
-	b.frame.Extend(wire.BlockHeaderSize)
-	return b
-}
-
-// add copies the commands of an operation: the one place where commands are looked at one by one.
-func (b *block) add(o *peer.Op) {
-	p := b.frame.Bytes()
+// encode makes a block of the commands of an operation.
+func encode(o *peer.Op) *wire.Buffer {
+	f := wire.Get(wire.BlockHeaderSize + len(o.Payload) + 3*o.Count)
+	p := f.Extend(wire.BlockHeaderSize)
 	for rest, size := o.Payload, o.Size(); len(rest) > 0; rest = rest[size:] {
 		p = wire.AppendCommand(p, rest[:size])
 	}
-	b.frame.SetBytes(p)
-	b.commands += o.Count
-	b.ops = append(b.ops, o)
+	f.SetBytes(p)
+	wire.PutBlockHeader(p, 0, 0, 0, o.Count, len(p)-wire.BlockHeaderSize)
+	return f
 }
 
-func (r *replica) send(b *block) {
-	wire.PutBlockHeader(b.frame.Bytes(), 0, 0, 0, b.commands, b.frame.Len()-wire.BlockHeaderSize)
-	if err := r.group.ProposeBlock(b.frame, b); err != nil {
-		b.end(err)
-	}
+// proposal is an operation under way.
+type proposal struct {
+	r  *replica
+	op *peer.Op
 }
 
 // Complete implements engine.Completion.
-func (b *block) Complete(res *engine.Result) {
-	b.end(res.Err())
-}
+func (p *proposal) Complete(res *engine.Result) { p.op.Complete(peer.Now(), res.Err()) }
 
-func (b *block) end(err error) {
-	now := peer.Now()
-	for i, o := range b.ops {
-		b.ops[i] = nil
-		o.Complete(now, err)
+// CommandDone implements engine.CommandDone.
+func (p *proposal) CommandDone(res *engine.CommandResult) {
+	if res.Index == 0 {
+		p.r.now.Store(peer.Now())
 	}
-	r, gathered := b.replica, b.gathered
-	*b = block{replica: r, ops: b.ops[:0]}
-	r.blocks.Put(b)
-	if gathered {
-		r.gatherer.ended()
-	}
+	p.op.Complete(p.r.now.Load(), res.Err)
 }

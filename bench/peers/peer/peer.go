@@ -55,6 +55,7 @@ type State struct {
 type Op struct {
 	Payload []byte // Count commands of equal size, one after the other
 	Count   int
+	Adapter any // the adapter's own: kept from one use of the operation to the next
 
 	sent, done int64
 	err        error
