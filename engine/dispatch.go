@@ -100,8 +100,8 @@ func (l *loop) readReady(r paxos.ReadReady) {
 // event logs a transition and acts upon it where the shell has a part in it.
 func (l *loop) event(e *paxos.Event) {
 	g := l.g
-	if g.node.driver != nil {
-		g.node.driver.c.Event(*e)
+	if g.driver != nil {
+		g.driver.d.c.Event(g.id, *e)
 	}
 	if e.Kind == paxos.EventPeerBehind {
 		g.transfers.start(e.Peer, e.Slot)

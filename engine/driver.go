@@ -15,41 +15,47 @@ import (
 // wake up is done here one step at a time, by the driver's owner, who decides the order. The code of the steps is the
 // node's own: one method for each goroutine of ARCHITECTURE.md.
 //
-//	loop             Turn                      may run when TurnDue
-//	syncer           Write, then Sync          may run when WriteDue, SyncDue
-//	applier          Apply                     may run when ApplyDue
-//	receiver         Receive                   may run when ReceiveDue
-//	snapshot writer  Job                       may run when JobDue
-//	transfer         Transfer                  may run when TransferDue; with retry each TransferRetry
+//	loop             GroupDriver.Turn          may run when TurnDue
+//	syncer           Driver.Write, then Sync   may run when WriteDue, SyncDue
+//	applier          GroupDriver.Apply         may run when ApplyDue
+//	receiver         GroupDriver.Receive       may run when ReceiveDue
+//	snapshot writer  GroupDriver.Job           may run when JobDue
+//	transfer         GroupDriver.Transfer      may run when TransferDue; with retry each TransferRetry
+//	background sync  Driver.Flush              of the fsync policy interval, at each interval
 //	connections      the handler that the Transport is given
 //
-// Between Write and Sync everything else may happen: that is the time in which the disk works. A driver serves group 1
-// of a node with one group. It is not safe for concurrent use.
+// Between Write and Sync everything else may happen: that is the time in which the disk works. It is not safe for
+// concurrent use.
 type Driver struct {
-	n *Node
-	g *Group
-	c DriverConfig
+	n       *Node
+	c       DriverConfig
+	groups  []*GroupDriver
+	writing bool // Write was called, Sync was not
+}
 
+// GroupDriver has the steps of one group.
+type GroupDriver struct {
+	d         *Driver
+	g         *Group
 	items     []applyItem // taken from the applier's mailbox, not executed
-	writing   bool        // Write was called, Sync was not
 	jobs      []func()    // snapshots to write
 	transfers []*transfer // under way
 }
 
 // DriverConfig is what a driven node has instead of the machine. All fields are required.
 type DriverConfig struct {
-	Now    func() int64                                   // the clock, nanoseconds from any origin
-	Salt   func() uint64                                  // random numbers for log segments
-	Core   func(*paxos.Config)                            // may change the core's configuration
-	Event  func(paxos.Event)                              // is told of each transition
-	Chosen func(s wire.Slot, b wire.Ballot, v wire.Batch) // is told of each slot before it is applied
+	Now    func() int64                                                   // the clock, nanoseconds from any origin
+	Salt   func() uint64                                                  // random numbers for log segments
+	Core   func(*paxos.Config)                                            // may change a core's configuration
+	Event  func(wire.GroupID, paxos.Event)                                // is told of each transition
+	Chosen func(g wire.GroupID, s wire.Slot, b wire.Ballot, v wire.Batch) // is told of each slot before it is applied
 }
 
 // TransferRetry is how often Transfer should be called with retry, in nanoseconds.
 const TransferRetry = int64(transferRetry)
 
-// NewDriver starts a node as Open does: it recovers what the data directory holds. c.Transport is required; c.Groups must
-// be 1 or 0. Errors are those of Open. After an error nothing is left.
+// NewDriver starts a node as Open does: it recovers what the data directory holds. c.Transport is required. Errors are
+// those of Open. After an error nothing is left.
 func NewDriver(c Config, dc DriverConfig) (*Driver, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -62,61 +68,42 @@ func NewDriver(c Config, dc DriverConfig) (*Driver, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	if c.Groups != 1 || c.Transport == nil {
-		return nil, fmt.Errorf("engine: a driven node has one group, not %d, and a transport", c.Groups)
+	if c.Transport == nil {
+		return nil, errors.New("engine: a driven node needs a transport")
 	}
 	n := d.n
 	n.net = c.Transport
+	for range c.Groups {
+		d.groups = append(d.groups, &GroupDriver{d: d})
+	}
 	cores, err := n.recover()
 	if err != nil {
 		n.abandon()
 		return nil, err
 	}
-	d.g = n.groups[0]
 	n.syncer = newSyncer(n, n.wal)
-	d.g.loop = newLoop(d.g, cores[0])
-	d.g.receiver = newReceiver(d.g)
-	d.g.publish(cores[0].Status())
+	for i, g := range n.groups {
+		g.loop = newLoop(g, cores[i])
+		g.receiver = newReceiver(g)
+		g.publish(cores[i].Status())
+	}
 	if err := n.net.Serve(n.receive); err != nil {
 		n.fail(fmt.Errorf("engine: serve: %w", err))
 	}
-	d.g.loop.turn(false)
+	for _, g := range n.groups {
+		g.loop.turn(false)
+	}
 	return d, nil
 }
 
 // Err is why the node has failed, or nil. A failed node takes no more steps: Close it.
 func (d *Driver) Err() error { return d.n.Err() }
 
-// Group is the node's group, for ProposeBlock, which does not wait. For queries see Ask.
-func (d *Driver) Group() *Group { return d.g }
-
-// Status is the core's state.
-func (d *Driver) Status() paxos.Status { return d.g.loop.core.Status() }
+// Groups are the node's groups, in the order of their ids.
+func (d *Driver) Groups() []*GroupDriver { return d.groups }
 
 // Verdict says how the log was found.
 func (d *Driver) Verdict() wal.Verdict { return d.n.wal.Verdict() }
-
-// Turn is one turn of the loop; tick: a unit of time has passed.
-func (d *Driver) Turn(tick bool) {
-	if d.Err() == nil {
-		d.g.loop.turn(tick)
-	}
-}
-
-// TurnDue says whether the loop has something to do.
-func (d *Driver) TurnDue() bool {
-	items, _ := d.g.mailbox.Len()
-	return items > 0
-}
-
-// Deadline is the time at which a turn is due although nothing has come: a block has waited long enough for company.
-func (d *Driver) Deadline() (nanos int64, ok bool) {
-	l := d.g.loop
-	if !l.leading || l.held != nil || l.flights.len() >= d.n.c.Window {
-		return 0, false
-	}
-	return l.batcher.Deadline()
-}
 
 // WriteDue says whether there is work for the disk and the disk is free.
 func (d *Driver) WriteDue() bool {
@@ -157,25 +144,60 @@ func (d *Driver) Sync() {
 	d.writing = false
 }
 
+// Flush is the background sync of the fsync policy interval. Its error ends the node when the next record is written.
+func (d *Driver) Flush() {
+	if d.Err() == nil {
+		_ = d.n.wal.Flush() // the log keeps it and gives it to everybody who comes after
+	}
+}
+
+// Group is the node's group, for ProposeBlock, which does not wait. For queries see Ask.
+func (d *GroupDriver) Group() *Group { return d.g }
+
+// Status is the core's state.
+func (d *GroupDriver) Status() paxos.Status { return d.g.loop.core.Status() }
+
+// Turn is one turn of the loop; tick: a unit of time has passed.
+func (d *GroupDriver) Turn(tick bool) {
+	if d.d.Err() == nil {
+		d.g.loop.turn(tick)
+	}
+}
+
+// TurnDue says whether the loop has something to do.
+func (d *GroupDriver) TurnDue() bool {
+	items, _ := d.g.mailbox.Len()
+	return items > 0
+}
+
+// Deadline is the time at which a turn is due although nothing has come: a block has waited long enough for company.
+func (d *GroupDriver) Deadline() (nanos int64, ok bool) {
+	l := d.g.loop
+	if !l.leading || l.held != nil || l.flights.len() >= d.d.n.c.Window {
+		return 0, false
+	}
+	return l.batcher.Deadline()
+}
+
 // ApplyDue says whether the applier has something to do.
-func (d *Driver) ApplyDue() bool {
+func (d *GroupDriver) ApplyDue() bool {
 	items, _ := d.g.applier.box.Len()
 	return items+len(d.items) > 0
 }
 
 // Apply does the applier's next item.
-func (d *Driver) Apply() {
+func (d *GroupDriver) Apply() {
 	a := d.g.applier
 	if len(d.items) == 0 {
 		d.items = a.box.Swap(nil)
 	}
-	if len(d.items) == 0 || d.Err() != nil {
+	if len(d.items) == 0 || d.d.Err() != nil {
 		return
 	}
 	it := d.items[0]
 	d.items = d.items[1:]
 	if it.kind == applyChosen && it.chosen.Slot > a.applied {
-		d.c.Chosen(it.chosen.Slot, it.chosen.Ballot, it.chosen.Value)
+		d.d.c.Chosen(d.g.id, it.chosen.Slot, it.chosen.Ballot, it.chosen.Value)
 	}
 	a.take(&it)
 	if len(d.items) == 0 && a.g.wantApplied.Swap(false) {
@@ -184,25 +206,25 @@ func (d *Driver) Apply() {
 }
 
 // applyAll does all the applier has to do. The receiver waits for it.
-func (d *Driver) applyAll() {
-	for d.ApplyDue() && d.Err() == nil {
+func (d *GroupDriver) applyAll() {
+	for d.ApplyDue() && d.d.Err() == nil {
 		d.Apply()
 	}
 }
 
 // ReceiveDue says whether a piece of a snapshot waits. While a snapshot is being written it has to go on waiting.
-func (d *Driver) ReceiveDue() bool {
+func (d *GroupDriver) ReceiveDue() bool {
 	items, _ := d.g.receiver.box.Len()
 	return items > 0 && len(d.g.snapBusy) == 0
 }
 
 // Receive takes the pieces of a snapshot that have arrived.
-func (d *Driver) Receive() {
+func (d *GroupDriver) Receive() {
 	if !d.ReceiveDue() {
 		return
 	}
 	for _, f := range d.g.receiver.box.Swap(nil) {
-		if d.Err() == nil && len(d.g.snapBusy) == 0 {
+		if d.d.Err() == nil && len(d.g.snapBusy) == 0 {
 			d.g.receiver.piece(f)
 		}
 		f.Release()
@@ -210,11 +232,11 @@ func (d *Driver) Receive() {
 }
 
 // JobDue says whether a snapshot is to be written.
-func (d *Driver) JobDue() bool { return len(d.jobs) > 0 }
+func (d *GroupDriver) JobDue() bool { return len(d.jobs) > 0 }
 
 // Job writes a snapshot, the view of which was taken when it became due.
-func (d *Driver) Job() {
-	if len(d.jobs) == 0 || d.Err() != nil {
+func (d *GroupDriver) Job() {
+	if len(d.jobs) == 0 || d.d.Err() != nil {
 		return
 	}
 	job := d.jobs[0]
@@ -223,10 +245,10 @@ func (d *Driver) Job() {
 }
 
 // Transfers is the number of snapshots being sent.
-func (d *Driver) Transfers() int { return len(d.transfers) }
+func (d *GroupDriver) Transfers() int { return len(d.transfers) }
 
 // TransferDue says whether a snapshot being sent has something to do but for retries.
-func (d *Driver) TransferDue() bool {
+func (d *GroupDriver) TransferDue() bool {
 	for _, x := range d.transfers {
 		if x.sender == nil || len(x.acks) > 0 {
 			return true
@@ -236,7 +258,7 @@ func (d *Driver) TransferDue() bool {
 }
 
 // Transfer does what the transfers have to do; retry: TransferRetry has passed since the last time.
-func (d *Driver) Transfer(retry bool) {
+func (d *GroupDriver) Transfer(retry bool) {
 	kept := d.transfers[:0]
 	for _, x := range d.transfers {
 		if over, err := d.transfer(x, retry); over {
@@ -249,7 +271,7 @@ func (d *Driver) Transfer(retry bool) {
 	d.transfers = kept
 }
 
-func (d *Driver) transfer(x *transfer, retry bool) (over bool, err error) {
+func (d *GroupDriver) transfer(x *transfer, retry bool) (over bool, err error) {
 	t := d.g.transfers
 	if x.sender == nil {
 		if err := t.open(x); err != nil {
@@ -281,7 +303,7 @@ type Digest struct {
 }
 
 // Digest sums up the applied state.
-func (d *Driver) Digest() Digest {
+func (d *GroupDriver) Digest() Digest {
 	a := d.g.applier
 	g := Digest{Applied: a.applied, Sessions: a.sessions.digest(), Commands: a.sessions.commands}
 	if h, ok := a.sm.(Hasher); ok {
@@ -313,7 +335,7 @@ func (t *sessionTable) digest() uint64 {
 
 // Ask asks the state machine as Group.Query and Group.QueryStale do, without waiting: fn is called once, by a later step
 // or at once. What a points to dies when fn returns.
-func (d *Driver) Ask(req []byte, mode wire.QueryMode, fn func(a *wire.Answer)) {
+func (d *GroupDriver) Ask(req []byte, mode wire.QueryMode, fn func(a *wire.Answer)) {
 	d.g.ask(&query{req: append([]byte(nil), req...), to: answerFunc(fn)}, mode)
 }
 
@@ -326,24 +348,9 @@ func (f answerFunc) answered(a *wire.Answer, _ string) { f(a) }
 func (d *Driver) Close() error {
 	n := d.n
 	n.stop(nil)
-	d.g.loop.shutdown()
-	for i := range d.items {
-		d.g.applier.drop(&d.items[i])
-	}
-	d.items = nil
-	for _, b := range d.g.applier.waiting {
-		b.fail(d.g, wire.StatusClosed)
-	}
-	d.g.applier.sessions.release()
-	for _, f := range d.g.receiver.box.Close() {
-		f.Release()
-	}
-	errs := []error{d.g.receiver.parts.Close()}
-	for _, x := range d.transfers {
-		d.g.transfers.finish(x, errStopping)
-	}
-	for _, job := range d.jobs {
-		job()
+	var errs []error
+	for _, g := range d.groups {
+		errs = append(errs, g.close())
 	}
 	for _, w := range n.syncer.items {
 		if w != nil {
@@ -355,4 +362,28 @@ func (d *Driver) Close() error {
 	}
 	errs = append(errs, n.net.Close(), n.wal.Close())
 	return errors.Join(errs...)
+}
+
+func (d *GroupDriver) close() error {
+	g := d.g
+	g.loop.shutdown()
+	for i := range d.items {
+		g.applier.drop(&d.items[i])
+	}
+	d.items = nil
+	for _, b := range g.applier.waiting {
+		b.fail(g, wire.StatusClosed)
+	}
+	g.applier.sessions.release()
+	for _, f := range g.receiver.box.Close() {
+		f.Release()
+	}
+	err := g.receiver.parts.Close()
+	for _, x := range d.transfers {
+		g.transfers.finish(x, errStopping)
+	}
+	for _, job := range d.jobs {
+		job()
+	}
+	return err
 }

@@ -29,6 +29,7 @@ type Group struct {
 	receiver  *receiver
 	transfers *transfers
 	loopDone  chan struct{}
+	driver    *GroupDriver // nil but in a simulator
 
 	// snapBusy holds a token while a snapshot is written, or restored.
 	snapBusy chan struct{}
@@ -62,7 +63,25 @@ func newGroup(n *Node, id wire.GroupID, sm StateMachine) *Group {
 	}
 	g.transfers = &transfers{g: g, byPeer: make(map[wire.NodeID]*transfer)}
 	g.applier = newApplier(g, sm)
+	if n.driver != nil {
+		g.driver = n.driver.groups[id-1]
+		g.driver.g = g
+	}
 	return g
+}
+
+// spawn runs fn in the background: what is being written or sent while loop and applier go on. The node's end waits
+// for it.
+func (g *Group) spawn(fn func()) {
+	if g.driver != nil {
+		g.driver.jobs = append(g.driver.jobs, fn)
+		return
+	}
+	g.node.background.Add(1)
+	go func() {
+		defer g.node.background.Done()
+		fn()
+	}()
 }
 
 // ID is the group's id.

@@ -127,21 +127,6 @@ func (n *Node) start(cores []*core) {
 	go n.supervise()
 }
 
-// spawn runs fn in the background: what is being written or sent while loops and appliers go on. The node's end waits
-// for it.
-func (n *Node) spawn(fn func()) {
-	n.background.Add(1)
-	run := func() {
-		defer n.background.Done()
-		fn()
-	}
-	if n.driver != nil {
-		n.driver.jobs = append(n.driver.jobs, run)
-		return
-	}
-	go run()
-}
-
 // receive takes a frame from a peer, with its reference, on a connection's goroutine. It never blocks.
 func (n *Node) receive(from wire.NodeID, f *wire.Buffer) {
 	h, err := wire.ParseHeader(f.Bytes())

@@ -133,8 +133,8 @@ func (r *receiver) install(f *snapshot.File, from wire.NodeID) {
 	}
 	done := make(chan error, 1)
 	g.applier.put(applyItem{kind: applyRestore, file: f, done: done})
-	if g.node.driver != nil {
-		g.node.driver.applyAll() // nobody else would
+	if g.driver != nil {
+		g.driver.applyAll() // nobody else would
 	}
 	err := <-done
 	<-g.snapBusy

@@ -80,7 +80,7 @@ func (a *applier) snapshot() {
 		g: a.g, view: view, sessions: a.sessions.view(), trim: trim,
 		meta: snapshot.Meta{Cluster: a.g.node.c.Cluster, Group: a.g.id, Slot: a.applied, Ballot: a.ballot},
 	}
-	a.g.node.spawn(j.run)
+	a.g.spawn(j.run)
 }
 
 // snapshotJob is a snapshot on its way to the disk.

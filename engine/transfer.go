@@ -53,11 +53,11 @@ func (t *transfers) start(peer wire.NodeID, asked wire.Slot) {
 	}
 	x := &transfer{peer: peer, acks: make(chan snapAck, transferAcksMax)}
 	t.byPeer[peer] = x
-	if d := t.g.node.driver; d != nil {
+	if d := t.g.driver; d != nil {
 		d.transfers = append(d.transfers, x)
 		return
 	}
-	t.g.node.spawn(func() { t.finish(x, t.run(x)) })
+	t.g.spawn(func() { t.finish(x, t.run(x)) })
 }
 
 // ack passes on a peer's acknowledgement. It never blocks.

@@ -14,6 +14,7 @@ import (
 // Its messages travel like frames: they may be lost, late, or arrive twice.
 type client struct {
 	w       *world
+	o       *oracle // of its group
 	id      int
 	session wire.SessionID
 	next    wire.Seq
@@ -50,7 +51,7 @@ type operation struct {
 }
 
 func newClient(w *world, i int) *client {
-	return &client{w: w, id: i, next: 1, guess: wire.NodeID(1 + w.rng.IntN(w.k.Nodes))}
+	return &client{w: w, o: w.oracles[i%len(w.oracles)], id: i, next: 1, guess: wire.NodeID(1 + w.rng.IntN(w.k.Nodes))}
 }
 
 // wake has the client look for something to do.
@@ -91,7 +92,7 @@ func (c *client) oldest() int {
 }
 
 func (c *client) begin(op *operation) {
-	op.c, op.after, op.since = c, c.w.oracle.acked, c.w.now
+	op.c, op.after, op.since = c, c.o.acked, c.w.now
 	c.ops = append(c.ops, op)
 	op.send()
 }
@@ -142,7 +143,7 @@ func (c *client) command(seq wire.Seq) []byte {
 	case 2:
 		return kv.AppendCAS(nil, key, nil, value)
 	case 3:
-		v := c.w.model.at(string(key), c.w.model.slot)
+		v := c.o.model.at(string(key), c.o.model.slot)
 		return kv.AppendCAS(nil, key, []byte(v.value), value)
 	case 4, 5, 6:
 		return kv.AppendIncr(nil, key, int64(seq))
@@ -183,23 +184,24 @@ func (op *operation) arrive(to wire.NodeID) {
 		w.after(time.Duration(p.pausedUntil-w.now), func() { op.arrive(to) })
 		return
 	}
-	w.note(to, "request", uint64(op.c.id), uint64(op.first), uint64(op.attempt))
+	r := p.reps[op.c.o.g-1]
+	w.note(to, op.c.o.g, "request", uint64(op.c.id), uint64(op.first), uint64(op.attempt))
 	if op.kind == opRead {
 		mode := wire.QueryLinearizable
 		if op.stale {
 			mode = wire.QueryStale
 		}
 		gone := p.port
-		p.d.Ask(kv.AppendQueryGet(nil, []byte(op.key)), mode, func(a *wire.Answer) {
+		r.d.Ask(kv.AppendQueryGet(nil, []byte(op.key)), mode, func(a *wire.Answer) {
 			if !gone.dead {
 				op.answer(to, a)
 			}
 		})
 	} else {
 		gone := p.port
-		err := p.d.Group().ProposeBlock(wire.GetCopy(op.block), engine.CompletionFunc(func(r *engine.Result) {
+		err := r.d.Group().ProposeBlock(wire.GetCopy(op.block), engine.CompletionFunc(func(res *engine.Result) {
 			if !gone.dead {
-				op.complete(to, &r.Reply)
+				op.complete(to, &res.Reply)
 			}
 		}))
 		if err != nil {
@@ -212,9 +214,9 @@ func (op *operation) arrive(to wire.NodeID) {
 // complete is called when a node replies. The reply is checked where it leaves, and again travels like a message.
 func (op *operation) complete(by wire.NodeID, r *wire.Reply) {
 	w := op.c.w
-	w.note(by, "reply", uint64(op.c.id), uint64(op.first), uint64(r.Status)<<56|uint64(r.Slot))
+	w.note(by, op.c.o.g, "reply", uint64(op.c.id), uint64(op.first), uint64(r.Status)<<56|uint64(r.Slot))
 	if r.Status == wire.StatusOK {
-		w.oracle.replied(by, op, r)
+		op.c.o.replied(by, op, r)
 	}
 	kept := *r
 	kept.Results = bytes.Clone(r.Results)
@@ -250,7 +252,7 @@ func (op *operation) replied(by wire.NodeID, r *wire.Reply) {
 func (op *operation) finish(s wire.Slot) {
 	op.done = true
 	op.c.done++
-	o := &op.c.w.oracle
+	o := op.c.o
 	if !op.stale {
 		o.acked = max(o.acked, s)
 	}
@@ -282,9 +284,9 @@ func (op *operation) backoff(leader wire.NodeID) {
 
 func (op *operation) answer(by wire.NodeID, a *wire.Answer) {
 	w := op.c.w
-	w.note(by, "answer", uint64(op.c.id), uint64(a.Status), uint64(a.Slot))
+	w.note(by, op.c.o.g, "answer", uint64(op.c.id), uint64(a.Status), uint64(a.Slot))
 	if a.Status == wire.StatusOK {
-		w.oracle.answered(by, op, a)
+		op.c.o.answered(by, op, a)
 	}
 	status, slot, leader := a.Status, a.Slot, a.Leader
 	w.after(w.net.delay(), func() {

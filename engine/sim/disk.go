@@ -26,12 +26,17 @@ type disk struct {
 	fullFor   int  // so many of the next preallocations fail: the disk is full
 	injected  bool // an error was injected into the present process
 
-	dirty map[string]bool      // files with content that was not synced
-	named map[string]wire.Slot // snapshots renamed to their name, which is not synced
-	known durable
+	dirty map[string]bool       // files with content that was not synced
+	named map[string]snapshotID // snapshots renamed to their name, which is not synced
+	known []durable             // by group id - 1
 }
 
-// durable is what a node's synced image holds, as the witness saw it.
+type snapshotID struct {
+	group wire.GroupID
+	slot  wire.Slot
+}
+
+// durable is what a node's synced image holds of a group, as the witness saw it.
 type durable struct {
 	promise wire.Ballot                 // highest promised or voted at
 	votes   map[wire.Slot][]durableVote // votes and learned values, in the order of writing
@@ -55,8 +60,14 @@ func (d *durable) has(s wire.Slot, b wire.Ballot) bool {
 }
 
 func newDisk(w *world, id wire.NodeID) *disk {
-	return &disk{w: w, id: id, mem: vfs.NewMem(), dirty: map[string]bool{}, named: map[string]wire.Slot{},
-		known: durable{votes: map[wire.Slot][]durableVote{}}}
+	return &disk{w: w, id: id, mem: vfs.NewMem(), dirty: map[string]bool{}, named: map[string]snapshotID{}, known: w.newDurable()}
+}
+
+func (w *world) newDurable() (known []durable) {
+	for range w.k.Groups {
+		known = append(known, durable{votes: map[wire.Slot][]durableVote{}})
+	}
+	return known
 }
 
 func (d *disk) dir() string     { return fmt.Sprintf("/node-%d", d.id) }
@@ -92,6 +103,7 @@ func (d *disk) hook(op vfs.Op) error {
 
 // witnessed is called by diskFS for a record that became durable.
 type witnessed struct {
+	group  wire.GroupID
 	kind   wire.Kind
 	ballot wire.Ballot
 	slot   wire.Slot
@@ -153,13 +165,13 @@ func (f *diskFS) Rename(from, to string) error {
 	if strings.HasPrefix(filepath.Base(to), "seg-") {
 		f.d.w.counts["segments rotated"]++
 	}
-	if _, s, ok := snapshot.ParseName(filepath.Base(to)); ok {
+	if g, s, ok := snapshot.ParseName(filepath.Base(to)); ok {
 		if f.d.dirty[filepath.Clean(from)] {
 			f.d.w.fail("S3", f.d.id, s, "snapshot gets its name before its content is synced")
 		}
-		f.d.named[filepath.Clean(to)] = s
+		f.d.named[filepath.Clean(to)] = snapshotID{g, s}
 		if filepath.Ext(from) == ".part" {
-			f.d.w.oracle.installing(f.d.id)
+			f.d.w.oracles[g-1].installing(f.d.id)
 		} else {
 			f.d.w.counts["snapshots written"]++
 		}
@@ -184,7 +196,8 @@ func (f *diskFS) SyncDir(dir string) error {
 	}
 	if filepath.Clean(dir) == f.d.snapDir() {
 		for name, s := range f.d.named {
-			f.d.known.snap = max(f.d.known.snap, s)
+			k := &f.d.known[s.group-1]
+			k.snap = max(k.snap, s.slot)
 			delete(f.d.named, name)
 		}
 	}
@@ -219,6 +232,10 @@ func (f *diskFile) Writev(bufs [][]byte, off int64) error {
 			f.pending = append(f.pending, r)
 		}
 	}
+	if f.fs.d.w.relaxed() { // what is written may be acted upon, and the machine never loses power
+		f.fs.d.durable(f.pending)
+		f.pending = f.pending[:0]
+	}
 	return nil
 }
 
@@ -228,7 +245,7 @@ func witness(p []byte) (r witnessed, ok bool) {
 	if err != nil || h.Size() != len(p) || !h.Kind.IsRecord() || h.Kind == wire.KindRecMembers {
 		return r, false
 	}
-	r.kind, r.ballot, r.slot = h.Kind, wire.Ballot(word(p, 0)), wire.Slot(word(p, 8))
+	r.group, r.kind, r.ballot, r.slot = h.Group, h.Kind, wire.Ballot(word(p, 0)), wire.Slot(word(p, 8))
 	r.chosen = wire.Slot(word(p, 16))
 	if h.Kind == wire.KindAccept || h.Kind == wire.KindLearn {
 		r.hash = hashBytes(p[wire.AcceptHeadroom:])
@@ -258,10 +275,15 @@ func (f *diskFile) synced(sync func() error) error {
 		return err
 	}
 	delete(f.fs.d.dirty, f.name)
-	for i := range pending {
-		f.fs.d.w.oracle.durable(f.fs.d, &pending[i])
-	}
+	f.fs.d.durable(pending)
 	return nil
+}
+
+// durable tells the groups' oracles of records that may be acted upon from now on.
+func (d *disk) durable(records []witnessed) {
+	for i := range records {
+		d.w.oracles[records[i].group-1].durable(d, &records[i])
+	}
 }
 
 func (f *diskFile) Preallocate(size int64) error {

@@ -6,11 +6,14 @@ import (
 	"sort"
 	"strings"
 	"time"
+
+	"github.com/paxbench/paxbench/engine/wal"
 )
 
 // Knobs is a schedule's configuration, drawn from its seed. Small values are frequent: they are where the corners are.
 type Knobs struct {
 	Nodes   int
+	Groups  int
 	Clients int
 	Chaos   time.Duration // virtual time with faults
 
@@ -30,6 +33,7 @@ type Knobs struct {
 	SegmentBytes    int64
 	SnapshotBytes   int64
 	RetainBytes     int64
+	Fsync           wal.Policy
 
 	// The network's: percent of frames, and how long one takes.
 	Drop, Repeat, Corrupt int
@@ -52,9 +56,12 @@ type Knobs struct {
 
 func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 
+var always = wal.Policy{Mode: wal.Always}
+
 func drawKnobs(r *rand.Rand, nodes int) Knobs {
 	k := Knobs{
 		Nodes:   pick(r, 3, 3, 3, 3, 3, 3, 5, 5, 1),
+		Groups:  pick(r, 1, 1, 1, 1, 1, 1, 2, 3),
 		Clients: 1 + r.IntN(4),
 		Chaos:   time.Duration(1500+r.IntN(2500)) * time.Millisecond,
 
@@ -73,6 +80,8 @@ func drawKnobs(r *rand.Rand, nodes int) Knobs {
 		SegmentBytes:    pick[int64](r, 8<<10, 8<<10, 16<<10, 64<<10),
 		SnapshotBytes:   pick[int64](r, 2<<10, 8<<10, 32<<10, 1<<20),
 		RetainBytes:     pick[int64](r, 1, 1<<10, 8<<10, 1<<20),
+		Fsync: pick(r, always, always, always, always, always, always, always, wal.Policy{Mode: wal.Never},
+			wal.Policy{Mode: wal.Interval, Every: 20 * time.Millisecond}),
 
 		Drop:    pick(r, 0, 1, 5, 15),
 		Repeat:  pick(r, 0, 2, 10),
@@ -95,6 +104,7 @@ func drawKnobs(r *rand.Rand, nodes int) Knobs {
 	if nodes != 0 {
 		k.Nodes = nodes
 	}
+	k.Clients = max(k.Clients, k.Groups)
 	// An election cannot succeed, nor a leader keep its place, if a round trip with a sync takes longer than the silence that
 	// both may last: such a configuration promises nothing.
 	for time.Duration(k.ElectionTicks)*k.Tick < 4*(2*k.Delay+k.Sync+3*k.Turn) {

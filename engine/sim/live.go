@@ -19,7 +19,7 @@ func (w *world) settle() {
 	lost := w.rng.IntN((w.k.Nodes-1)/2 + 1)
 	order := w.rng.Perm(w.k.Nodes)
 	for i, at := range order { // often it is the leader that is lost
-		if p := w.procs[at]; p.d != nil && p.d.Status().Role == paxos.Leader && w.chance(2) {
+		if p := w.procs[at]; p.leads() && w.chance(2) {
 			order[0], order[i] = order[i], order[0]
 		}
 	}
@@ -62,11 +62,25 @@ func (w *world) timeout() time.Duration {
 
 // progress demands a leader and something done that was begun after the faults (L1, and L4 if a disk is stalled).
 func (w *world) progress() {
-	from := w.oracle.prefix
 	begun := w.now
+	for _, o := range w.oracles {
+		o.begun = o.prefix
+	}
+	done := func() bool {
+		for _, o := range w.oracles {
+			if o.prefix == o.begun {
+				return false
+			}
+		}
+		return true
+	}
 	limit := 4*w.timeout() + 40*(w.k.Delay+w.k.Sync+w.k.Turn+w.k.Apply)
-	if !w.runUntil(w.now+int64(limit), func() bool { return w.oracle.prefix > from }) {
-		w.fail("L1", 0, w.oracle.prefix, "nothing was chosen for %v after the faults had stopped: %s", time.Duration(w.now-begun), w.roles())
+	if !w.runUntil(w.now+int64(limit), done) {
+		for _, o := range w.oracles {
+			if o.prefix == o.begun {
+				w.fail("L1", 0, o.prefix, "group %d: nothing was chosen for %v after the faults had stopped: %s", o.g, time.Duration(w.now-begun), w.roles())
+			}
+		}
 	}
 }
 
@@ -77,7 +91,7 @@ func (w *world) abdicates() {
 			continue
 		}
 		limit := 2*w.timeout() + time.Duration(float64(w.k.StallTicks)*float64(w.k.Tick)/0.95) + 2*w.k.Think
-		if !w.runUntil(w.now+int64(limit), func() bool { return p.d.Status().Role != paxos.Leader }) {
+		if !w.runUntil(w.now+int64(limit), func() bool { return !p.leads() }) {
 			w.fail("L4", p.id, 0, "still leads %v after its disk stalled", limit)
 		}
 	}
@@ -89,8 +103,10 @@ func (w *world) roles() (s string) {
 			s += "down "
 			continue
 		}
-		st := p.d.Status()
-		s += st.Role.String() + "@" + st.Ballot.String() + " "
+		for _, r := range p.reps {
+			st := r.d.Status()
+			s += st.Role.String() + "@" + st.Ballot.String() + " "
+		}
 	}
 	return s
 }
@@ -109,7 +125,7 @@ func (w *world) replies() {
 	if !w.runUntil(w.now+int64(time.Minute), ended) {
 		for _, c := range w.clients {
 			for _, op := range c.ops {
-				w.fail("L6", c.guess, w.oracle.prefix, "client %d has no reply to block %d of session %d after %v and %d attempts: %s", c.id, op.first, op.session,
+				w.fail("L6", c.guess, c.o.prefix, "client %d has no reply to block %d of session %d after %v and %d attempts: %s", c.id, op.first, op.session,
 					time.Duration(w.now-op.since), op.attempt, w.roles())
 			}
 		}
@@ -120,7 +136,7 @@ func (w *world) replies() {
 func (w *world) equal() {
 	same := func() bool {
 		for _, p := range w.procs {
-			if w.sound(p) && p.applied < w.oracle.prefix {
+			if w.sound(p) && p.behind() != nil {
 				return false
 			}
 		}
@@ -128,23 +144,55 @@ func (w *world) equal() {
 	}
 	if !w.runUntil(w.now+int64(time.Minute), same) {
 		for _, p := range w.procs {
-			if w.sound(p) && p.applied < w.oracle.prefix {
-				w.fail("L5", p.id, p.applied, "is still at slot %d, chosen is %d: %s %+v", p.applied, w.oracle.prefix, w.roles(), p.d.Status())
+			if !w.sound(p) {
+				continue
+			}
+			if r := p.behind(); r != nil {
+				w.fail("L5", p.id, r.applied, "group %d is still at slot %d, chosen is %d: %s %+v", r.o.g, r.applied, r.o.prefix, w.roles(), r.d.Status())
 			}
 		}
 	}
+}
+
+// leads says whether the node leads any group.
+func (p *proc) leads() bool {
+	if p.d != nil {
+		for _, r := range p.reps {
+			if r.d.Status().Role == paxos.Leader {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// behind is a replica that has not applied everything chosen; nil: there is none.
+func (p *proc) behind() *replica {
+	for _, r := range p.reps {
+		if r.applied < r.o.prefix {
+			return r
+		}
+	}
+	return nil
 }
 
 func (w *world) sound(p *proc) bool { return p.d != nil && p.stalledUntil <= w.now }
 
 // judge compares what is left with the reference (S11), and looks at what has been used up (S17).
 func (w *world) judge() {
-	w.oracle.holders()
+	for _, o := range w.oracles {
+		o.holders()
+		w.counts["slots"] += int(o.prefix)
+	}
 	for _, p := range w.procs {
 		if !w.sound(p) {
 			continue
 		}
-		w.compareState(p)
+		behind := 0
+		for _, r := range p.reps {
+			w.compareState(r)
+			behind += int(r.o.prefix - min(r.o.prefix, r.o.known(p.disk).snap))
+		}
 		names, err := p.disk.mem.List(p.disk.walDir())
 		if err != nil {
 			w.fail("S17", p.id, 0, "%v", err)
@@ -159,42 +207,41 @@ func (w *world) judge() {
 		// records. Retained are SnapshotBytes and, for peers, pinFactor+1 times RetainBytes; what comes in while a
 		// snapshot is written, and while one is received, comes on top; and what was learned behind the last snapshot at
 		// one go, because the next one is taken when the next slot is applied.
-		most := 40 + 10*int(w.k.SnapshotBytes+5*w.k.RetainBytes)/int(w.k.SegmentBytes) + int(w.oracle.prefix-min(w.oracle.prefix, p.disk.known.snap))
+		most := 40 + 10*w.k.Groups*int(w.k.SnapshotBytes+5*w.k.RetainBytes)/int(w.k.SegmentBytes) + behind
 		if segments > most {
 			w.fail("S17", p.id, 0, "%d segment files, at most %d expected", segments, most)
 		}
 	}
-	w.counts["slots"] += int(w.oracle.prefix)
 }
 
-// compareState reads all of a node's state and holds it against the reference.
-func (w *world) compareState(p *proc) {
-	rows := 0
-	p.d.Ask(kv.AppendQueryScan(nil, 0, 0, true), wire.QueryStale, func(a *wire.Answer) {
+// compareState reads all of a replica's state and holds it against the reference.
+func (w *world) compareState(r *replica) {
+	rows, id, m := 0, r.p.id, &r.o.model
+	r.d.Ask(kv.AppendQueryScan(nil, 0, 0, true), wire.QueryStale, func(a *wire.Answer) {
 		page, err := kv.DecodeScanPage(a.Body)
 		for err == nil {
-			r, ok := page.Next()
+			row, ok := page.Next()
 			if !ok {
 				err = page.Err()
 				break
 			}
 			rows++
-			v := w.model.at(string(r.Key), a.Slot)
-			if r.Present != v.present || r.Version != v.version || r.Slot != v.slot || string(r.Value) != v.value {
-				w.fail("S11", p.id, a.Slot, "key %s is %+v, expected %+v", r.Key, r, v)
+			v := m.at(string(row.Key), a.Slot)
+			if row.Present != v.present || row.Version != v.version || row.Slot != v.slot || string(row.Value) != v.value {
+				w.fail("S11", id, a.Slot, "key %s is %+v, expected %+v", row.Key, row, v)
 			}
 		}
 		if err != nil || a.Status != wire.StatusOK || page.NextRow != 0 {
-			w.fail("S11", p.id, a.Slot, "scan: %v %v", a.Status, err)
+			w.fail("S11", id, a.Slot, "scan: %v %v", a.Status, err)
 		}
-		if a.Slot < w.oracle.acked {
-			w.fail("S11", p.id, a.Slot, "slot %d was acknowledged", w.oracle.acked)
+		if a.Slot < r.o.acked {
+			w.fail("S11", id, a.Slot, "slot %d was acknowledged", r.o.acked)
 		}
 	})
-	for p.d.ApplyDue() {
-		p.d.Apply()
+	for r.d.ApplyDue() {
+		r.d.Apply()
 	}
-	if rows != len(w.model.keys) {
-		w.fail("S11", p.id, 0, "%d keys, expected %d", rows, len(w.model.keys))
+	if rows != len(m.keys) {
+		w.fail("S11", id, 0, "%d keys, expected %d", rows, len(m.keys))
 	}
 }

@@ -10,12 +10,11 @@ import (
 // network carries frames between nodes, and messages between nodes and clients. What a link may do to a frame: lose it,
 // repeat it, keep it for any time (so frames overtake each other), damage it, and give it again much later.
 type network struct {
-	w      *world
-	calm   bool            // no faults but what cut says
-	cut    [][]bool        // [from-1][to-1]: the direction is down
-	slow   []time.Duration // by receiver: added to each frame's way (a clogged link)
-	flying map[*parcel]bool
-	old    []parcel // some frames of the past, one reference each, to be replayed
+	w    *world
+	calm bool            // no faults but what cut says
+	cut  [][]bool        // [from-1][to-1]: the direction is down
+	slow []time.Duration // by receiver: added to each frame's way (a clogged link)
+	old  []parcel        // some frames of the past, one reference each, to be replayed
 }
 
 // parcel is a frame under way; one reference.
@@ -25,7 +24,7 @@ type parcel struct {
 }
 
 func (n *network) init(w *world) {
-	n.w, n.flying = w, map[*parcel]bool{}
+	n.w = w
 	n.slow = make([]time.Duration, w.k.Nodes)
 	for range w.k.Nodes {
 		n.cut = append(n.cut, make([]bool, w.k.Nodes))
@@ -95,13 +94,11 @@ func (n *network) damage(f *wire.Buffer) *wire.Buffer {
 }
 
 func (n *network) fly(p *parcel) {
-	n.flying[p] = true
-	n.w.after(n.delay()+n.slow[p.to-1], func() { n.arrive(p) })
+	n.w.schedule(n.delay()+n.slow[p.to-1], event{parcel: p})
 }
 
 // arrive does what the transport's reader does: the CRC is checked before anybody looks at the frame.
 func (n *network) arrive(p *parcel) {
-	delete(n.flying, p)
 	to := n.w.procs[p.to-1]
 	if to.d == nil || n.cut[p.from-1][p.to-1] {
 		p.frame.Release()
@@ -109,12 +106,12 @@ func (n *network) arrive(p *parcel) {
 	}
 	h, err := wire.CheckFrame(p.frame.Bytes())
 	if err != nil || h.Size() != p.frame.Len() || h.Cluster != clusterID || h.From != p.from {
-		n.w.note(p.to, "damaged frame", uint64(p.from), uint64(p.frame.Len()), 0)
+		n.w.note(p.to, 0, "damaged frame", uint64(p.from), uint64(p.frame.Len()), 0)
 		n.w.counts["frames damaged"]++
 		p.frame.Release()
 		return
 	}
-	n.w.note(p.to, arrivalNames[h.Kind], uint64(p.from), word(p.frame.Bytes(), 0), word(p.frame.Bytes(), 8))
+	n.w.note(p.to, h.Group, arrivalNames[h.Kind], uint64(p.from), word(p.frame.Bytes(), 0), word(p.frame.Bytes(), 8))
 	to.handler(p.from, p.frame)
 	to.poke()
 }
@@ -138,13 +135,15 @@ func (n *network) replay() {
 }
 
 func (n *network) close() {
-	for p := range n.flying {
-		p.frame.Release()
+	for _, e := range n.w.queue.h {
+		if e.parcel != nil {
+			e.parcel.frame.Release()
+		}
 	}
 	for _, p := range n.old {
 		p.frame.Release()
 	}
-	n.flying, n.old = nil, nil
+	n.old = nil
 }
 
 // port is one process's transport.
@@ -159,7 +158,11 @@ func (t *port) Send(to wire.NodeID, f *wire.Buffer) bool {
 		f.Release()
 		return false
 	}
-	t.p.w.oracle.sent(t.p, to, f)
+	var m wire.Message
+	if err := wire.DecodeMessage(f, &m); err != nil {
+		t.p.w.fail("S18", t.p.id, 0, "sends a malformed frame: %v", err)
+	}
+	t.p.w.oracles[m.Group-1].sent(t.p, &m)
 	return t.p.w.net.send(t.p.id, to, f)
 }
 

@@ -13,14 +13,17 @@ import (
 	"github.com/paxbench/paxbench/wire"
 )
 
-// oracle sees everything: what every disk holds, every frame that leaves a node, every slot that is applied, every reply.
-// It knows what is chosen from the definition, a quorum of durable votes at one ballot, and not from anybody's word.
+// oracle sees everything of a group: what every disk holds, every frame that leaves a node, every slot that is applied, every
+// reply. It knows what is chosen from the definition, a quorum of durable votes at one ballot, and not from anybody's word.
 type oracle struct {
 	w      *world
+	g      wire.GroupID
+	model  model // what the chosen slots mean
 	quorum int
 	slots  []slotTruth         // by slot; [0] is unused
 	prefix wire.Slot           // every slot up to here is chosen
 	grown  int64               // when the prefix last grew
+	begun  wire.Slot           // the prefix when faults stopped
 	owners map[wire.Ballot]int // life of the process that prepares a ballot
 
 	// acked is the highest slot that anybody outside knows to be done: of a reply or of a read. What is asked for later
@@ -45,9 +48,14 @@ type round struct {
 	voters uint64
 }
 
-func (o *oracle) init(w *world) {
-	o.w, o.quorum, o.owners = w, w.k.Nodes/2+1, map[wire.Ballot]int{}
+func newOracle(w *world, g wire.GroupID) *oracle {
+	o := &oracle{w: w, g: g, quorum: w.k.Nodes/2 + 1, owners: map[wire.Ballot]int{}}
+	o.model.init()
+	return o
 }
+
+// known is what the disk holds of the group.
+func (o *oracle) known(d *disk) *durable { return &d.known[o.g-1] }
 
 func hashBytes(p []byte) uint64 {
 	return uint64(crc32.Checksum(p, wire.Castagnoli))<<32 | uint64(crc32.ChecksumIEEE(p))
@@ -94,7 +102,7 @@ func (o *oracle) vote(by wire.NodeID, s wire.Slot, b wire.Ballot, hash uint64) {
 		t.ballot = min(t.ballot, b)
 	} else {
 		t.chosen, t.hash, t.ballot = true, hash, b
-		o.w.note(0, "chosen", uint64(s), uint64(b), hash)
+		o.w.note(0, o.g, "chosen", uint64(s), uint64(b), hash)
 	}
 	for i := range t.rounds {
 		if t.rounds[i].ballot > b && t.rounds[i].hash != hash {
@@ -109,7 +117,7 @@ func (o *oracle) vote(by wire.NodeID, s wire.Slot, b wire.Ballot, hash uint64) {
 
 // durable is told of each record that was synced.
 func (o *oracle) durable(d *disk, r *witnessed) {
-	k := &d.known
+	k := o.known(d)
 	if r.chosen > o.prefix {
 		o.w.fail("S7", d.id, r.chosen, "%v records that slots up to %d are chosen, true is %d", r.kind, r.chosen, o.prefix)
 	}
@@ -132,7 +140,7 @@ func (o *oracle) durable(d *disk, r *witnessed) {
 
 // remember adds a record to what is durable.
 func (o *oracle) remember(d *disk, r *witnessed) {
-	k := &d.known
+	k := o.known(d)
 	switch r.kind {
 	case wire.KindRecPromise:
 		k.promise = max(k.promise, r.ballot)
@@ -149,7 +157,7 @@ func (o *oracle) remember(d *disk, r *witnessed) {
 
 // snapshotIn is the slot of the newest good snapshot in an image.
 func (o *oracle) snapshotIn(image *vfs.Mem, d *disk) wire.Slot {
-	f, err := snapshot.Latest(snapFS{&diskFS{Mem: image, d: d}}, d.snapDir(), clusterID, 1)
+	f, err := snapshot.Latest(snapFS{&diskFS{Mem: image, d: d}}, d.snapDir(), clusterID, o.g)
 	if err != nil {
 		return 0
 	}
@@ -158,7 +166,7 @@ func (o *oracle) snapshotIn(image *vfs.Mem, d *disk) wire.Slot {
 
 // compare says whether a restarted node's durable state has everything it had (S5, S15), was being what was seen.
 func (o *oracle) compare(p *proc, was *durable) {
-	k := &p.disk.known
+	k := o.known(p.disk)
 	if k.promise < was.promise {
 		o.w.fail("S5", p.id, 0, "restarted with promise %v, it had made %v durable", k.promise, was.promise)
 	}
@@ -190,7 +198,7 @@ func (o *oracle) holders() {
 	for s := wire.Slot(1); s <= o.prefix; s++ {
 		without := 0
 		for _, p := range o.w.procs {
-			if p.disk.known.snap < s && !p.disk.known.holds(s, o.slots[s].hash) {
+			if k := o.known(p.disk); k.snap < s && !k.holds(s, o.slots[s].hash) {
 				without++
 			}
 		}
@@ -210,12 +218,8 @@ func (d *durable) holds(s wire.Slot, hash uint64) bool {
 }
 
 // sent is told of each frame that leaves a node.
-func (o *oracle) sent(p *proc, to wire.NodeID, f *wire.Buffer) {
-	var m wire.Message
-	if err := wire.DecodeMessage(f, &m); err != nil {
-		o.w.fail("S18", p.id, 0, "sends a malformed frame: %v", err)
-	}
-	k := &p.disk.known
+func (o *oracle) sent(p *proc, m *wire.Message) {
+	k := o.known(p.disk)
 	if m.Chosen > o.prefix {
 		o.w.fail("S7", p.id, m.Chosen, "%v says that slots up to %d are chosen, true is %d", m.Kind, m.Chosen, o.prefix)
 	}
@@ -245,7 +249,7 @@ func (o *oracle) sent(p *proc, to wire.NodeID, f *wire.Buffer) {
 			o.w.fail("S7", p.id, m.Slot, "teaches what is not chosen")
 		}
 	case wire.KindSnapAck:
-		if m.Offset == m.Total && k.snap < m.Slot && p.applied < m.Slot {
+		if m.Offset == m.Total && k.snap < m.Slot && p.reps[o.g-1].applied < m.Slot {
 			o.w.fail("S3", p.id, m.Slot, "acknowledges a snapshot that its disk does not hold")
 		}
 	case wire.KindReject:
@@ -262,8 +266,8 @@ func (o *oracle) delivered(p *proc, s wire.Slot, b wire.Ballot, v wire.Batch) {
 	case t.hash != hash:
 		o.w.fail("S1", p.id, s, "learns another value, at ballot %v, than is chosen at ballot %v", b, t.ballot)
 	}
-	if s == o.w.model.slot+1 {
-		o.w.model.apply(o.w, s, v)
+	if s == o.model.slot+1 {
+		o.model.apply(o.w, s, v)
 	}
 }
 
@@ -275,8 +279,8 @@ func (o *oracle) applied(p *proc, from wire.Slot, g engine.Digest) {
 	t := o.slot(g.Applied)
 	if !t.known {
 		t.known, t.digest = true, g
-		if g.Commands != o.w.model.commandsAt(g.Applied) {
-			o.w.fail("S9", p.id, g.Applied, "%d commands executed, the log holds %d fresh ones", g.Commands, o.w.model.commandsAt(g.Applied))
+		if g.Commands != o.model.commandsAt(g.Applied) {
+			o.w.fail("S9", p.id, g.Applied, "%d commands executed, the log holds %d fresh ones", g.Commands, o.model.commandsAt(g.Applied))
 		}
 		return
 	}
@@ -300,7 +304,7 @@ func (o *oracle) installing(id wire.NodeID) {
 	if o.w.now-o.grown < int64(50*time.Millisecond) {
 		o.w.counts["snapshots installed during accepts"]++
 	}
-	o.w.note(id, "snapshot complete", 0, 0, 0)
+	o.w.note(id, o.g, "snapshot complete", 0, 0, 0)
 }
 
 // replied checks a reply against the reference (S3, S9, S10).
@@ -309,16 +313,16 @@ func (o *oracle) replied(by wire.NodeID, op *operation, r *wire.Reply) {
 	if s > o.prefix {
 		o.w.fail("S3", by, s, "a reply leaves before its slot is chosen")
 	}
-	if s > o.w.model.slot {
+	if s > o.model.slot {
 		o.w.fail("S3", by, s, "a reply leaves before its slot is applied anywhere")
 	}
 	if op.kind == opOpen {
-		if r.Session != wire.NewSessionID(s, int(r.Index)) || o.w.model.sessions[r.Session] == nil {
+		if r.Session != wire.NewSessionID(s, int(r.Index)) || o.model.sessions[r.Session] == nil {
 			o.w.fail("S9", by, s, "session %d was opened nowhere", r.Session)
 		}
 		return
 	}
-	e, ok := o.w.model.result(op.session, op.first)
+	e, ok := o.model.result(op.session, op.first)
 	switch {
 	case !ok:
 		o.w.fail("S9", by, s, "a reply to block %d of session %d, which was not executed", op.first, op.session)
@@ -343,7 +347,7 @@ func (o *oracle) answered(by wire.NodeID, op *operation, a *wire.Answer) {
 	if err != nil {
 		o.w.fail("S10", by, a.Slot, "answer: %v", err)
 	}
-	v := o.w.model.at(op.key, a.Slot)
+	v := o.model.at(op.key, a.Slot)
 	if (g.Status == kv.StatusOK) != v.present || g.Version != v.version || g.Slot != v.slot || string(g.Value) != v.value {
 		o.w.fail("S10", by, a.Slot, "key %s at slot %d: %+v, expected %+v", op.key, a.Slot, g, v)
 	}

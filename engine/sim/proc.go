@@ -24,16 +24,16 @@ type proc struct {
 
 	life    int // counts processes: what belongs to an earlier one is dropped
 	d       *engine.Driver
+	reps    []*replica // by group id - 1
 	fs      *diskFS
 	port    *port
 	handler func(from wire.NodeID, f *wire.Buffer)
-	due     [stages]bool // a step is scheduled
+	due     [stages]bool // a step of the node is scheduled
 
 	pausedUntil  int64
 	stalledUntil int64 // the disk finishes nothing before
 	slow         time.Duration
-	acceptTorn   bool      // start although the log's end is not whole
-	applied      wire.Slot // as last seen
+	acceptTorn   bool // start although the log's end is not whole
 }
 
 // recheck is how often what waits for the end of a pause or a stall looks again: both may end early.
@@ -73,7 +73,7 @@ func (p *proc) config(bootstrap bool) engine.Config {
 		NewStateMachine: func(wire.GroupID) engine.StateMachine { return kv.New() },
 		Transport:       p.port, FS: p.fs, SnapshotFS: snapFS{p.fs}, SegmentBytes: k.SegmentBytes,
 		Tick: k.Tick, HeartbeatTicks: k.HeartbeatTicks, ElectionTicks: k.ElectionTicks, Seed: p.w.o.Seed + uint64(p.life)<<32 + 1,
-		Window: k.Window, BatchBytes: k.BatchBytes, BatchDelay: k.BatchDelay, Compress: k.Compress, QueueBytes: k.QueueBytes,
+		Groups: k.Groups, Fsync: k.Fsync, Window: k.Window, BatchBytes: k.BatchBytes, BatchDelay: k.BatchDelay, Compress: k.Compress, QueueBytes: k.QueueBytes,
 		SnapshotBytes: k.SnapshotBytes, RetainBytes: k.RetainBytes, AcceptTornTail: p.acceptTorn,
 	}
 }
@@ -83,7 +83,8 @@ func (p *proc) start(bootstrap bool) {
 	w := p.w
 	p.life++
 	p.due = [stages]bool{}
-	p.pausedUntil, p.stalledUntil, p.slow, p.applied = 0, 0, 0, 0
+	p.pausedUntil, p.stalledUntil, p.slow = 0, 0, 0
+	p.reps = p.newReplicas()
 	p.disk.injected = false
 	p.fs = &diskFS{Mem: p.disk.mem, d: p.disk}
 	p.port = &port{p: p}
@@ -94,20 +95,28 @@ func (p *proc) start(bootstrap bool) {
 	}
 	p.disk.mem.SetHook(p.disk.hook)
 	p.disk.mem.CrashAt(p.disk.armed)
-	w.note(p.id, "start", uint64(p.life), uint64(p.disk.armed), 0)
+	w.note(p.id, 0, "start", uint64(p.life), uint64(p.disk.armed), 0)
 	d, err := engine.NewDriver(p.config(bootstrap), p.driverConfig())
 	if err != nil {
 		p.notStarted(err)
 		return
 	}
 	p.d = d
+	for i, r := range p.reps {
+		r.d = d.Groups()[i]
+	}
 	if d.Verdict().Torn {
 		w.counts["torn tails"]++
 	}
 	p.recovered()
-	p.look()
+	for _, r := range p.reps {
+		r.look()
+	}
 	life := p.life
 	w.after(w.between(0, w.k.Tick), func() { p.tick(life) })
+	if w.k.Fsync.Mode == wal.Interval {
+		w.after(w.between(0, w.k.Fsync.Every), func() { p.flush(life) })
+	}
 	p.poke()
 }
 
@@ -120,7 +129,7 @@ func (p *proc) driverConfig() engine.DriverConfig {
 			c.RetransmitTicks, c.StallTicks, c.PromiseBytes, c.ApplyLagMax = w.k.RetransmitTicks, w.k.StallTicks, w.k.PromiseBytes, w.k.ApplyLagMax
 		},
 		Event:  p.event,
-		Chosen: func(s wire.Slot, b wire.Ballot, v wire.Batch) { w.oracle.delivered(p, s, b, v) },
+		Chosen: func(g wire.GroupID, s wire.Slot, b wire.Ballot, v wire.Batch) { w.oracles[g-1].delivered(p, s, b, v) },
 	}
 }
 
@@ -157,7 +166,8 @@ func (p *proc) restartLater() {
 	})
 }
 
-// tick is the node's ticker. A paused process finds one tick when it wakes up, however many have passed.
+// tick is the node's ticker: each group has one in a real node. A paused process finds one tick when it wakes up, however many
+// have passed.
 func (p *proc) tick(life int) {
 	w := p.w
 	if p.life != life || p.d == nil {
@@ -167,10 +177,26 @@ func (p *proc) tick(life int) {
 		w.after(min(time.Duration(p.pausedUntil-w.now), recheck), func() { p.tick(life) })
 		return
 	}
-	w.note(p.id, "tick", 0, 0, 0)
-	p.d.Turn(true)
-	p.promised()
+	w.note(p.id, 0, "tick", 0, 0, 0)
+	for _, r := range p.reps {
+		r.d.Turn(true)
+		r.promised()
+	}
 	w.after(time.Duration(float64(w.k.Tick)/p.rate), func() { p.tick(life) })
+	p.poke()
+}
+
+// flush is the background sync of the policy interval.
+func (p *proc) flush(life int) {
+	w := p.w
+	if p.life != life || p.d == nil {
+		return
+	}
+	if p.pausedUntil <= w.now && p.stalledUntil <= w.now {
+		w.note(p.id, 0, "flush", 0, 0, 0)
+		p.d.Flush()
+	}
+	w.after(w.k.Fsync.Every, func() { p.flush(life) })
 	p.poke()
 }
 
@@ -183,7 +209,7 @@ func (p *proc) poke() {
 	}
 	if p.disk.armed > 0 && p.disk.mem.Ops() >= p.disk.armed || errors.Is(d.Err(), vfs.ErrCrashed) {
 		p.w.counts["crashes inside a file operation"]++
-		p.w.note(p.id, "crash in file op", uint64(p.disk.armed), 0, 0)
+		p.w.note(p.id, 0, "crash in file op", uint64(p.disk.armed), 0, 0)
 		p.kill()
 		p.lose()
 		p.restartLater()
@@ -194,69 +220,53 @@ func (p *proc) poke() {
 		return
 	}
 	k := &p.w.k
-	p.arm(stageTurn, d.TurnDue(), k.Turn)
-	p.arm(stageWrite, d.WriteDue(), k.Turn)
-	p.arm(stageSync, d.SyncDue(), k.Sync)
-	p.arm(stageApply, d.ApplyDue(), k.Apply)
-	p.arm(stageReceive, d.ReceiveDue(), k.Sync)
-	p.arm(stageJob, d.JobDue(), 20*k.Sync)
-	p.arm(stageTransfer, d.TransferDue(), k.Turn)
-	if at, ok := d.Deadline(); ok && !p.due[stageDeadline] {
-		wait := float64(at-p.skew)/p.rate - float64(p.w.now)
-		p.due[stageDeadline] = true
-		p.schedule(stageDeadline, time.Duration(max(wait, 0))+1)
+	if !p.due[stageWrite] && d.WriteDue() {
+		p.arm(nil, stageWrite, k.Turn)
+	}
+	if !p.due[stageSync] && d.SyncDue() {
+		p.arm(nil, stageSync, k.Sync)
+	}
+	for _, r := range p.reps {
+		r.poke()
 	}
 }
 
-// arm schedules a step that is due.
-func (p *proc) arm(s stage, due bool, most time.Duration) {
-	if !due || p.due[s] {
-		return
+// arm schedules a step of the node, or of one of its replicas.
+func (p *proc) arm(r *replica, s stage, most time.Duration) {
+	if r != nil {
+		r.due[s] = true
+	} else {
+		p.due[s] = true
 	}
-	p.due[s] = true
 	d := p.w.between(most/8, most) + p.slow
 	if !p.w.net.calm && p.w.chance(50) {
 		d *= 8
 	}
-	p.schedule(s, d)
-}
-
-func (p *proc) schedule(s stage, d time.Duration) {
-	life := p.life
-	p.w.after(d, func() { p.step(life, s) })
+	p.w.step(d, action{p: p, r: r, s: s, life: p.life})
 }
 
 // step does one step of one goroutine.
-func (p *proc) step(life int, s stage) {
-	w := p.w
-	if p.life != life || p.d == nil {
+func (p *proc) step(a action) {
+	w, s := p.w, a.s
+	if p.life != a.life || p.d == nil {
 		return
 	}
 	if wait := max(p.pausedUntil, p.waitDisk(s)) - w.now; wait > 0 {
-		p.schedule(s, min(time.Duration(wait), recheck))
+		w.step(min(time.Duration(wait), recheck), a)
 		return
 	}
-	p.due[s] = false
-	w.note(p.id, stageNames[s], uint64(p.applied), 0, 0)
-	switch s {
-	case stageTurn, stageDeadline:
-		p.d.Turn(false)
-		p.promised()
-	case stageWrite:
-		p.d.Write()
-	case stageSync:
-		p.d.Sync()
-	case stageApply:
-		p.d.Apply()
-		p.look()
-	case stageReceive:
-		p.d.Receive()
-		p.look()
-	case stageJob:
-		p.d.Job()
-	case stageTransfer:
-		p.d.Transfer(false)
-		p.retryTransfers()
+	if a.r != nil {
+		w.note(p.id, a.r.o.g, stageNames[s], uint64(a.r.applied), 0, 0)
+		a.r.due[s] = false
+		a.r.step(s)
+	} else {
+		w.note(p.id, 0, stageNames[s], 0, 0, 0)
+		p.due[s] = false
+		if s == stageWrite {
+			p.d.Write()
+		} else {
+			p.d.Sync()
+		}
 	}
 	p.poke()
 }
@@ -269,41 +279,10 @@ func (p *proc) waitDisk(s stage) int64 {
 	return 0
 }
 
-// retryTransfers keeps the timer of transfers going.
-func (p *proc) retryTransfers() {
-	life := p.life
-	if p.d.Transfers() == 0 {
-		return
-	}
-	p.w.after(time.Duration(engine.TransferRetry), func() {
-		if p.life == life && p.d != nil && p.d.Err() == nil {
-			p.w.note(p.id, "transfer retry", 0, 0, 0)
-			p.d.Transfer(true)
-			p.retryTransfers()
-			p.poke()
-		}
-	})
-}
-
-// look compares the applied state with what the others had at the same slot.
-func (p *proc) look() {
-	if g := p.d.Digest(); g.Applied != p.applied {
-		p.w.oracle.applied(p, p.applied, g)
-		p.applied = g.Applied
-	}
-}
-
-// promised holds the core's promise against the disk's: it never falls below (S5).
-func (p *proc) promised() {
-	if st := p.d.Status(); st.Promised < p.disk.known.promise {
-		p.w.fail("S5", p.id, 0, "its promise is %v, its disk holds %v", st.Promised, p.disk.known.promise)
-	}
-}
-
 // event is told of the core's transitions.
-func (p *proc) event(e paxos.Event) {
+func (p *proc) event(g wire.GroupID, e paxos.Event) {
 	c := p.w.counts
-	p.w.note(p.id, e.Kind.String(), uint64(e.Ballot), uint64(e.Slot), uint64(e.Holes)<<32|uint64(e.Reproposed))
+	p.w.note(p.id, g, e.Kind.String(), uint64(e.Slot), uint64(e.Ballot), uint64(e.Holes)<<32|uint64(e.Reproposed))
 	switch e.Kind {
 	case paxos.EventLeading:
 		c["leaders"]++
@@ -321,7 +300,7 @@ func (p *proc) failed(err error) {
 	if !p.disk.injected {
 		p.w.fail("BUG", p.id, 0, "the node failed without a fault: %v", err)
 	}
-	p.w.note(p.id, "failed", 0, 0, 0)
+	p.w.note(p.id, 0, "failed", 0, 0, 0)
 	p.kill()
 	if p.w.chance(2) {
 		p.lose()
@@ -343,7 +322,7 @@ func (p *proc) kill() {
 // crash ends the process; power: the machine as well.
 func (p *proc) crash(power bool) {
 	p.w.counts["crashes"]++
-	p.w.note(p.id, "crash", 0, 0, 0)
+	p.w.note(p.id, 0, "crash", 0, 0, 0)
 	if p.d != nil {
 		p.kill()
 	}
@@ -354,20 +333,28 @@ func (p *proc) crash(power bool) {
 	}
 }
 
-// lose is a power loss: of what was not synced stays what the disk likes.
+// lose is a power loss: of what was not synced stays what the disk likes. Under the policies that promise nothing for this case the
+// machine keeps its power, and only the process ends.
 func (p *proc) lose() {
+	p.disk.armed = 0
+	if p.w.relaxed() {
+		p.disk.mem.Reboot()
+		return
+	}
 	losses := vfs.Losses()
 	loss := losses[p.w.rng.IntN(len(losses))]
-	p.w.note(p.id, "power loss", uint64(loss), 0, 0)
+	p.w.note(p.id, 0, "power loss", uint64(loss), 0, 0)
 	p.disk.mem.PowerLoss(loss, p.w.rng.Uint64())
 	clear(p.disk.dirty)
 	clear(p.disk.named)
-	p.disk.armed = 0
 }
+
+// relaxed says that records may be acted upon before they are durable.
+func (w *world) relaxed() bool { return w.k.Fsync.Mode != wal.Always }
 
 // stop ends the process in order; replies are still delivered.
 func (p *proc) stop() {
-	p.w.note(p.id, "stop", 0, 0, 0)
+	p.w.note(p.id, 0, "stop", 0, 0, 0)
 	p.w.counts["orderly stops"]++
 	d := p.d
 	err := d.Close()
@@ -398,16 +385,20 @@ func (p *proc) recovered() {
 	image := d.mem.Clone()
 	image.PowerLoss(vfs.LoseAll, 0)
 	was := d.known
-	d.known = durable{votes: map[wire.Slot][]durableVote{}, snap: p.w.oracle.snapshotIn(image, d)}
+	d.known = p.w.newDurable()
+	for i, o := range p.w.oracles {
+		d.known[i].snap = o.snapshotIn(image, d)
+	}
 	_, err := wal.InspectFS(image, d.walDir(), func(e *wal.Entry) error {
-		r, ok := witness(e.Record.Frame.Bytes())
-		if ok {
-			p.w.oracle.remember(d, &r)
+		if r, ok := witness(e.Record.Frame.Bytes()); ok {
+			p.w.oracles[r.group-1].remember(d, &r)
 		}
 		return nil
 	})
 	if err != nil {
 		p.w.fail("S15", p.id, 0, "what is durable after the start would be refused: %v", err)
 	}
-	p.w.oracle.compare(p, &was)
+	for i, o := range p.w.oracles {
+		o.compare(p, &was[i])
+	}
 }

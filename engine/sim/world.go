@@ -63,8 +63,7 @@ type world struct {
 	procs   []*proc // by node id - 1
 	net     network
 	clients []*client
-	oracle  oracle
-	model   model
+	oracles []*oracle // by group id - 1
 	nemesis nemesis
 
 	events int
@@ -72,19 +71,6 @@ type world struct {
 	ring   [128]entry
 	counts Counts
 	fresh  bool // clients begin new operations
-}
-
-// entry is one line of the trace, not yet formatted.
-type entry struct {
-	event   int
-	at      int64
-	node    wire.NodeID
-	what    string
-	a, b, c uint64
-}
-
-func (e *entry) String() string {
-	return fmt.Sprintf("%6d %11.6fs node %d  %-18s %d %d %d", e.event, float64(e.at)/1e9, e.node, e.what, e.a, e.b, e.c)
 }
 
 // Run plays the schedule of o.Seed to its end or to the first violation.
@@ -136,8 +122,9 @@ func newWorld(o Options) *world {
 		o.Knobs(&w.k)
 	}
 	w.counts = Counts{}
-	w.model.init()
-	w.oracle.init(w)
+	for g := range w.k.Groups {
+		w.oracles = append(w.oracles, newOracle(w, wire.GroupID(g+1)))
+	}
 	w.net.init(w)
 	for i := range w.k.Nodes {
 		w.procs = append(w.procs, newProc(w, wire.NodeID(i+1)))
@@ -177,14 +164,27 @@ func (w *world) runUntil(end int64, done func() bool) bool {
 		}
 		ev := w.queue.pop()
 		w.now = ev.at
-		ev.fn()
+		switch {
+		case ev.fn != nil:
+			ev.fn()
+		case ev.parcel != nil:
+			w.net.arrive(ev.parcel)
+		default:
+			ev.action.p.step(ev.action)
+		}
 	}
 }
 
 // after schedules fn. Events of equal time run in the order in which they were scheduled.
-func (w *world) after(d time.Duration, fn func()) {
+func (w *world) after(d time.Duration, fn func()) { w.schedule(d, event{fn: fn}) }
+
+// step schedules a step of a node.
+func (w *world) step(d time.Duration, a action) { w.schedule(d, event{action: a}) }
+
+func (w *world) schedule(d time.Duration, e event) {
 	w.seq++
-	w.queue.push(event{w.now + int64(max(d, 0)), w.seq, fn})
+	e.at, e.seq = w.now+int64(max(d, 0)), w.seq
+	w.queue.push(e)
 	if w.queue.len() > queueMax {
 		w.fail("S17", 0, 0, "%d events are scheduled", w.queue.len())
 	}
@@ -192,19 +192,6 @@ func (w *world) after(d time.Duration, fn func()) {
 
 // queueMax bounds the events scheduled at a time: each is a frame, a step or a timer, all of which are bounded.
 const queueMax = 1 << 16
-
-// note counts an event, adds it to the trace and to the hash.
-func (w *world) note(node wire.NodeID, what string, a, b, c uint64) {
-	w.events++
-	w.ring[w.events%len(w.ring)] = entry{w.events, w.now, node, what, a, b, c}
-	for _, v := range [...]uint64{uint64(w.now), uint64(node)<<32 | uint64(len(what)), a, b, c} {
-		w.hash = (w.hash ^ v) * 1099511628211
-		w.hash ^= w.hash >> 29
-	}
-	if w.o.Trace != nil {
-		w.o.Trace(w.ring[w.events%len(w.ring)].String())
-	}
-}
 
 // between draws a duration.
 func (w *world) between(lo, hi time.Duration) time.Duration {
@@ -228,11 +215,22 @@ func (w *world) close() {
 	w.net.close()
 }
 
-// event is something that will happen.
+// event is something that will happen: fn, else a parcel's arrival, else a step. The last two are by far the most frequent, and
+// need no closure.
 type event struct {
-	at  int64
-	seq uint64
-	fn  func()
+	at     int64
+	seq    uint64
+	fn     func()
+	parcel *parcel
+	action action
+}
+
+// action is a step of a process, or of one of its replicas.
+type action struct {
+	p    *proc
+	r    *replica // nil: of the node
+	s    stage
+	life int // of the process: a later one has nothing to do with it
 }
 
 func (e *event) before(o *event) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
