@@ -73,7 +73,9 @@ func (v *sessionView) release() {
 
 // writeTo encodes the view.
 func (v *sessionView) writeTo(dst io.Writer) error {
-	w := bufio.NewWriterSize(dst, sessionBufferSize)
+	// A small table needs a small buffer; long replies are written past it.
+	size := sessionsHeadSize + sessionHeadSize*len(v.sessions) + 2*sessionBlockSize*len(v.blocks)
+	w := bufio.NewWriterSize(dst, min(size, sessionBufferSize))
 	var h [sessionBlockSize]byte
 	le := binary.LittleEndian
 	le.PutUint32(h[0:], sessionsVersion)

@@ -79,7 +79,8 @@ const flushBytes = 64 << 10
 
 // WriteTo implements engine.Snapshot.
 func (f *frozen[T]) WriteTo(w io.Writer) (n int64, err error) {
-	buf := f.head.append(make([]byte, 0, flushBytes+4096), f.magic)
+	const rowBytes = 64 // about
+	buf := f.head.append(make([]byte, 0, min(snapHeadSize+rowBytes*f.view.rows, flushBytes+4096)), f.magic)
 	for i := 0; i <= f.view.rows; i++ {
 		if i < f.view.rows {
 			buf = f.append(buf, f.view.at(i))

@@ -135,7 +135,7 @@ func (n *network) replay() {
 }
 
 func (n *network) close() {
-	for _, e := range n.w.queue.h {
+	for _, e := range n.w.queue.events {
 		if e.parcel != nil {
 			e.parcel.frame.Release()
 		}

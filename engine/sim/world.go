@@ -158,12 +158,12 @@ func (w *world) runUntil(end int64, done func() bool) bool {
 		if done != nil && done() {
 			return true
 		}
-		if w.queue.len() == 0 || w.queue.first().at > end {
+		if w.queue.len() == 0 || w.queue.next() > end {
 			w.now = end
 			return false
 		}
-		ev := w.queue.pop()
-		w.now = ev.at
+		at, ev := w.queue.pop()
+		w.now = at
 		switch {
 		case ev.fn != nil:
 			ev.fn()
@@ -183,8 +183,7 @@ func (w *world) step(d time.Duration, a action) { w.schedule(d, event{action: a}
 
 func (w *world) schedule(d time.Duration, e event) {
 	w.seq++
-	e.at, e.seq = w.now+int64(max(d, 0)), w.seq
-	w.queue.push(e)
+	w.queue.push(w.now+int64(max(d, 0)), w.seq, e)
 	if w.queue.len() > queueMax {
 		w.fail("S17", 0, 0, "%d events are scheduled", w.queue.len())
 	}
@@ -218,8 +217,6 @@ func (w *world) close() {
 // event is something that will happen: fn, else a parcel's arrival, else a step. The last two are by far the most frequent, and
 // need no closure.
 type event struct {
-	at     int64
-	seq    uint64
 	fn     func()
 	parcel *parcel
 	action action
@@ -233,16 +230,34 @@ type action struct {
 	life int // of the process: a later one has nothing to do with it
 }
 
-func (e *event) before(o *event) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
+// timeline is a heap of events. What moves in the heap holds no pointer: the collector need not be told of each move.
+type timeline struct {
+	h      []due
+	events []event
+	free   []int32 // of events
+}
 
-// timeline is a heap of events.
-type timeline struct{ h []event }
+// due says when an event is due.
+type due struct {
+	at  int64
+	seq uint64
+	of  int32 // in events
+}
 
-func (t *timeline) len() int      { return len(t.h) }
-func (t *timeline) first() *event { return &t.h[0] }
+func (e *due) before(o *due) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
 
-func (t *timeline) push(e event) {
-	t.h = append(t.h, e)
+func (t *timeline) len() int    { return len(t.h) }
+func (t *timeline) next() int64 { return t.h[0].at }
+
+func (t *timeline) push(at int64, seq uint64, e event) {
+	d := due{at: at, seq: seq, of: int32(len(t.events))}
+	if n := len(t.free); n > 0 {
+		d.of, t.free = t.free[n-1], t.free[:n-1]
+		t.events[d.of] = e
+	} else {
+		t.events = append(t.events, e)
+	}
+	t.h = append(t.h, d)
 	for i := len(t.h) - 1; i > 0; {
 		up := (i - 1) / 2
 		if !t.h[i].before(&t.h[up]) {
@@ -253,11 +268,13 @@ func (t *timeline) push(e event) {
 	}
 }
 
-func (t *timeline) pop() event {
+func (t *timeline) pop() (at int64, e event) {
 	top := t.h[0]
+	e = t.events[top.of]
+	t.events[top.of] = event{}
+	t.free = append(t.free, top.of)
 	last := len(t.h) - 1
 	t.h[0] = t.h[last]
-	t.h[last] = event{}
 	t.h = t.h[:last]
 	for i := 0; ; {
 		c := 2*i + 1
@@ -273,5 +290,5 @@ func (t *timeline) pop() event {
 		t.h[i], t.h[c] = t.h[c], t.h[i]
 		i = c
 	}
-	return top
+	return top.at, e
 }

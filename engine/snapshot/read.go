@@ -57,7 +57,7 @@ func verify(f FileHandle) (*File, error) {
 	}
 	sum := sha256.New()
 	hashed := size - trailerSize + trailerHashed
-	if _, err := io.CopyBuffer(sum, io.NewSectionReader(f, 0, hashed), make([]byte, readBytes)); err != nil {
+	if _, err := io.CopyBuffer(sum, io.NewSectionReader(f, 0, hashed), make([]byte, min(hashed, readBytes))); err != nil {
 		return nil, err
 	}
 	if !bytes.Equal(sum.Sum(nil), t.sum[:]) {

@@ -6,6 +6,7 @@ import (
 	"hash"
 	"io"
 	"path/filepath"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -62,11 +63,12 @@ func writeFile(f FileHandle, m Meta, body func(io.Writer) error) (int64, error) 
 	if _, err := w.Write(appendHeader(nil, m)); err != nil {
 		return 0, err
 	}
-	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-		zstd.WithWindowSize(WindowBytes), zstd.WithZeroFrames(true))
-	if err != nil {
-		panic("BUG: snapshot: encoder options: " + err.Error())
-	}
+	z := encoders.Get().(*zstd.Encoder)
+	z.Reset(w)
+	defer func() {
+		z.Reset(nil) // it must not hold on to the file
+		encoders.Put(z)
+	}()
 	raw := &countingWriter{w: z}
 	if err := body(raw); err != nil {
 		_ = z.Close()
@@ -90,6 +92,17 @@ func writeFile(f FileHandle, m Meta, body func(io.Writer) error) (int64, error) 
 	}
 	return w.at, nil
 }
+
+// encoders holds idle encoders: each has buffers of several windows, which to make costs more than to write a small snapshot.
+// A stream does not depend on what its encoder wrote before.
+var encoders = sync.Pool{New: func() any {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(WindowBytes), zstd.WithZeroFrames(true))
+	if err != nil {
+		panic("BUG: snapshot: encoder options: " + err.Error())
+	}
+	return z
+}}
 
 // fileWriter appends to a file, hashes what it writes, and syncs now and then.
 type fileWriter struct {
