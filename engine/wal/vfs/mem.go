@@ -33,12 +33,40 @@ type Mem struct {
 	ops     int
 	crashAt int // the operation with this number, and all later ones, fail; 0: none
 	hook    func(Op) error
+	history bool // see KeepHistory
 }
 
 // inode is a file's content. It is shared by the names in both images.
 type inode struct {
 	live    []byte
 	durable []byte
+
+	// Copies of a file system share contents until one of them changes: an enumeration of faults copies one thousands
+	// of times. Invariant: a shared slice is never written to.
+	liveShared, durableShared bool
+
+	before map[int64][]byte // by sector: what the durable image held there before; nil: not kept
+	bad    map[int64]bool   // sectors that cannot be read
+}
+
+// write changes the live image.
+func (n *inode) write(data []byte, off int64) {
+	if n.liveShared {
+		n.live, n.liveShared = append([]byte(nil), n.live...), false
+	}
+	n.live = writeAt(n.live, data, off)
+	for s := (off + SectorSize - 1) / SectorSize; (s+1)*SectorSize <= off+int64(len(data)); s++ {
+		delete(n.bad, s) // a disk maps a sector anew when all of it is written
+	}
+}
+
+// settle changes the durable image.
+func (n *inode) settle(data []byte, off int64) {
+	if n.durableShared {
+		n.durable, n.durableShared = append([]byte(nil), n.durable...), false
+	}
+	n.remember(data, off)
+	n.durable = writeAt(n.durable, data, off)
 }
 
 // change is a journal entry: of a file's content if node is set, else of a directory entry.
@@ -65,13 +93,29 @@ type Op struct {
 // ErrCrashed is the error of every operation from the crash on.
 var ErrCrashed = errors.New("vfs: crashed")
 
+// ErrLie makes a hook's operation a lie: it reports success. What a Writev wrote is there to be read and never reaches the
+// disk; a sync has not synced anything, and a later one may.
+var ErrLie = errors.New("vfs: confirmed and not done")
+
+// PartialError makes a hook's Writev or Preallocate do the first Bytes bytes of its work and return Err.
+type PartialError struct {
+	Bytes int64
+	Err   error
+}
+
+func (e *PartialError) Error() string { return fmt.Sprintf("%v after %d bytes", e.Err, e.Bytes) }
+
+// Unwrap returns the cause.
+func (e *PartialError) Unwrap() error { return e.Err }
+
 // NewMem returns an empty file system.
 func NewMem() *Mem {
 	return &Mem{live: map[string]*inode{}, durable: map[string]*inode{}, dirs: map[string]bool{}, locks: map[string]bool{}}
 }
 
-// SetHook makes every operation that changes something or syncs ask fn first; an error from it is the operation's
-// error, and the operation does not happen. nil ends this.
+// SetHook makes every operation ask fn first; an error from it is the operation's error, and the operation does not
+// happen (but see ErrLie and PartialError). Operations that only read ("list", "open", "openread", "readat", "lock") are not
+// counted. nil ends this.
 func (m *Mem) SetHook(fn func(Op) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -105,6 +149,14 @@ func (m *Mem) step(op Op) error {
 	return nil
 }
 
+// look lets the hook refuse an operation that only reads. The caller holds the lock.
+func (m *Mem) look(op Op) error {
+	if m.hook != nil {
+		return m.hook(op)
+	}
+	return nil
+}
+
 func (m *Mem) MkdirAll(dir string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -119,6 +171,9 @@ func (m *Mem) List(dir string) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	dir = filepath.Clean(dir)
+	if err := m.look(Op{Kind: "list", Name: dir}); err != nil {
+		return nil, err
+	}
 	if !m.dirs[dir] {
 		return nil, &fs.PathError{Op: "open", Path: dir, Err: fs.ErrNotExist}
 	}
@@ -145,20 +200,31 @@ func (m *Mem) Create(name string) (File, error) {
 	if !m.dirs[filepath.Dir(name)] {
 		return nil, &fs.PathError{Op: "create", Path: name, Err: fs.ErrNotExist}
 	}
-	n := &inode{}
+	n := m.newInode()
 	m.live[name] = n
 	m.journal = append(m.journal, change{dir: filepath.Dir(name), name: name, target: n})
 	return &memFile{m: m, node: n, name: name, epoch: m.epoch}, nil
 }
 
-func (m *Mem) Open(name string) (File, error) { return m.open(name, false) }
+func (m *Mem) newInode() *inode {
+	n := &inode{}
+	if m.history {
+		n.before = map[int64][]byte{}
+	}
+	return n
+}
 
-func (m *Mem) OpenRead(name string) (File, error) { return m.open(name, true) }
+func (m *Mem) Open(name string) (File, error) { return m.open("open", name, false) }
 
-func (m *Mem) open(name string, readOnly bool) (File, error) {
+func (m *Mem) OpenRead(name string) (File, error) { return m.open("openread", name, true) }
+
+func (m *Mem) open(kind, name string, readOnly bool) (File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	name = filepath.Clean(name)
+	if err := m.look(Op{Kind: kind, Name: name}); err != nil {
+		return nil, err
+	}
 	n := m.live[name]
 	if n == nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
@@ -205,7 +271,9 @@ func (m *Mem) SyncDir(dir string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	dir = filepath.Clean(dir)
-	if err := m.step(Op{Kind: "syncdir", Name: dir}); err != nil {
+	if err := m.step(Op{Kind: "syncdir", Name: dir}); errors.Is(err, ErrLie) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	m.settle(func(c *change) bool { return c.node == nil && c.dir == dir }, true)
@@ -231,9 +299,9 @@ func (m *Mem) settle(match func(*change) bool, keep bool) {
 func (c *change) apply(names map[string]*inode) {
 	switch {
 	case c.node != nil && c.data == nil:
-		c.node.durable = make([]byte, c.size)
+		c.node.durable, c.node.durableShared = make([]byte, c.size), false
 	case c.node != nil:
-		c.node.durable = writeAt(c.node.durable, c.data, c.off)
+		c.node.settle(c.data, c.off)
 	default:
 		if c.gone != "" {
 			delete(names, c.gone)
@@ -265,6 +333,9 @@ func (m *Mem) Lock(name string) (io.Closer, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	name = filepath.Clean(name)
+	if err := m.look(Op{Kind: "lock", Name: name}); err != nil {
+		return nil, err
+	}
 	if m.locks[name] {
 		return nil, &LockedError{Name: name}
 	}
@@ -312,16 +383,33 @@ func (f *memFile) Writev(bufs [][]byte, off int64) error {
 	for _, b := range bufs {
 		total += len(b)
 	}
-	if err := f.begin(Op{Kind: "writev", Off: off, Len: int64(total)}); err != nil {
-		return err
-	}
+	err := f.begin(Op{Kind: "writev", Off: off, Len: int64(total)})
+	lie := errors.Is(err, ErrLie)
+	total, err = partly(total, err)
 	data := make([]byte, 0, total)
 	for _, b := range bufs {
-		data = append(data, b...)
+		data = append(data, b[:min(len(b), total-len(data))]...)
 	}
-	f.node.live = writeAt(f.node.live, data, off)
-	f.m.journal = append(f.m.journal, change{node: f.node, off: off, data: data})
-	return nil
+	if len(data) == 0 {
+		return err
+	}
+	f.node.write(data, off)
+	if !lie {
+		f.m.journal = append(f.m.journal, change{node: f.node, off: off, data: data})
+	}
+	return err
+}
+
+// partly says how many of total bytes an operation does that was answered with err, and what it returns.
+func partly(total int, err error) (int, error) {
+	var part *PartialError
+	switch {
+	case err == nil || errors.Is(err, ErrLie):
+		return total, nil
+	case errors.As(err, &part):
+		return min(total, int(part.Bytes)), err
+	}
+	return 0, err
 }
 
 func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
@@ -330,8 +418,14 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 	if f.closed {
 		return 0, fs.ErrClosed
 	}
+	if err := f.m.look(Op{Kind: "readat", Name: f.name, Off: off, Len: int64(len(p))}); err != nil {
+		return 0, err
+	}
 	if off >= int64(len(f.node.live)) {
 		return 0, io.EOF
+	}
+	if n, err := f.node.unreadable(off, len(p)); err != nil {
+		return copy(p[:n], f.node.live[off:]), &fs.PathError{Op: "read", Path: f.name, Err: err}
 	}
 	n := copy(p, f.node.live[off:])
 	if n < len(p) {
@@ -349,12 +443,12 @@ func (f *memFile) Size() (int64, error) {
 func (f *memFile) Preallocate(size int64) error {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
-	if err := f.begin(Op{Kind: "preallocate", Len: size}); err != nil {
-		return err
+	n, err := partly(int(size), f.begin(Op{Kind: "preallocate", Len: size}))
+	if n > 0 {
+		f.node.live, f.node.liveShared, f.node.bad = make([]byte, n), false, nil
+		f.m.journal = append(f.m.journal, change{node: f.node, size: int64(n)})
 	}
-	f.node.live = make([]byte, size)
-	f.m.journal = append(f.m.journal, change{node: f.node, size: size})
-	return nil
+	return err
 }
 
 func (f *memFile) Sync() error     { return f.sync("sync") }
@@ -364,8 +458,11 @@ func (f *memFile) sync(kind string) error {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
 	err := f.begin(Op{Kind: kind})
-	if errors.Is(err, ErrCrashed) {
+	switch {
+	case errors.Is(err, ErrCrashed):
 		return err
+	case errors.Is(err, ErrLie):
+		return nil
 	}
 	f.m.settle(func(c *change) bool { return c.node == f.node }, err == nil)
 	return err

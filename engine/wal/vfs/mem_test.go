@@ -130,9 +130,9 @@ func TestMemLosses(t *testing.T) {
 		}
 		ok := false
 		switch loss {
-		case LoseAll:
+		case LoseAll, KeepNames:
 			ok = kinds[2] == 0 && kinds[0] == 0
-		case LoseNone:
+		case LoseNone, KeepContents:
 			ok = kinds[1] == 0 && kinds[0] == 0
 		case KeepPrefix:
 			ok = prefix && kinds[0] == 0 && kinds[1] > 0 && kinds[2] > 0

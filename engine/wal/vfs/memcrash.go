@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 )
@@ -11,11 +12,13 @@ type Loss int
 
 // The ways to lose power. In all of them what was synced stays.
 const (
-	LoseAll     Loss = iota // nothing un-synced stays
-	LoseNone                // everything stays
-	KeepPrefix              // the first changes stay, the last of them up to some sector
-	KeepSectors             // of each un-synced write a random set of its sectors stays; of the names a prefix
-	KeepGarbage             // as KeepSectors, but a sector that was being changed may hold garbage
+	LoseAll      Loss = iota // nothing un-synced stays
+	LoseNone                 // everything stays
+	KeepPrefix               // the first changes stay, the last of them up to some sector
+	KeepSectors              // of each un-synced write a random set of its sectors stays; of the names a prefix
+	KeepGarbage              // as KeepSectors, but a sector that was being changed may hold garbage
+	KeepNames                // names and sizes stay, contents do not: files that grew have grown with zeros
+	KeepContents             // contents stay, names do not
 	lossEnd
 )
 
@@ -29,7 +32,7 @@ func Losses() []Loss {
 }
 
 func (l Loss) String() string {
-	names := []string{"LoseAll", "LoseNone", "KeepPrefix", "KeepSectors", "KeepGarbage"}
+	names := []string{"LoseAll", "LoseNone", "KeepPrefix", "KeepSectors", "KeepGarbage", "KeepNames", "KeepContents"}
 	if l < 0 || int(l) >= len(names) {
 		return fmt.Sprintf("Loss(%d)", int(l))
 	}
@@ -68,15 +71,32 @@ func (m *Mem) PowerLoss(loss Loss, seed uint64) {
 		m.keepPrefix(changes, rng)
 	case KeepSectors, KeepGarbage:
 		m.keepSectors(changes, rng, loss == KeepGarbage)
+	case KeepNames, KeepContents:
+		m.keepOneKind(changes, loss == KeepNames)
 	default:
 		panic(fmt.Sprintf("BUG: vfs: unknown loss %d", int(loss)))
 	}
 	m.live = map[string]*inode{}
 	for name, n := range m.durable {
 		m.live[name] = n
-		n.live = append([]byte(nil), n.durable...)
+		n.live, n.liveShared, n.durableShared = n.durable, true, true
 	}
 	m.reset()
+}
+
+// keepOneKind carries either the names and the sizes of files to the durable image, or the contents.
+func (m *Mem) keepOneKind(changes []change, names bool) {
+	for i := range changes {
+		c := &changes[i]
+		switch grows := c.node != nil && c.data == nil; {
+		case grows || names == (c.node == nil):
+			c.apply(m.durable)
+		case names:
+			if size := int64(len(c.node.durable)); c.off+int64(len(c.data)) > size {
+				c.node.settle(make([]byte, c.off+int64(len(c.data))-size), size)
+			}
+		}
+	}
 }
 
 func (m *Mem) keepPrefix(changes []change, rng *rand.Rand) {
@@ -126,13 +146,13 @@ func (c *change) keepSectors(rng *rand.Rand, garbage bool) {
 		part := c.data[from-c.off : to-c.off]
 		switch roll := rng.IntN(8); {
 		case roll < 4:
-			c.node.durable = writeAt(c.node.durable, part, from)
+			c.node.settle(part, from)
 		case roll == 4 && garbage && !c.holds(part, from):
 			junk := make([]byte, len(part))
 			for i := range junk {
 				junk[i] = byte(rng.Uint32())
 			}
-			c.node.durable = writeAt(c.node.durable, junk, from)
+			c.node.settle(junk, from)
 		}
 		from = to
 	}
@@ -150,20 +170,9 @@ func (m *Mem) WriteFile(name string, data []byte) {
 	defer m.mu.Unlock()
 	name = filepath.Clean(name)
 	m.dirs[filepath.Dir(name)] = true
-	n := &inode{live: append([]byte(nil), data...), durable: append([]byte(nil), data...)}
+	n := m.newInode()
+	n.live, n.durable = append([]byte(nil), data...), append([]byte(nil), data...)
 	m.live[name], m.durable[name] = n, n
-}
-
-// Corrupt lets fn change a file's bytes in both images, as rot would. fn may also return a shorter or longer slice.
-func (m *Mem) Corrupt(name string, fn func(p []byte) []byte) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n := m.live[filepath.Clean(name)]
-	if n == nil {
-		panic("BUG: vfs: Corrupt of a file that is not there: " + name)
-	}
-	n.live = fn(n.live)
-	n.durable = append([]byte(nil), n.live...)
 }
 
 // Clone returns an independent copy of the file system, un-synced changes included, without its open handles, locks,
@@ -172,12 +181,15 @@ func (m *Mem) Clone() *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := NewMem()
+	c.history = m.history
 	copies := map[*inode]*inode{nil: nil}
 	dup := func(n *inode) *inode {
 		if d, ok := copies[n]; ok {
 			return d
 		}
-		d := &inode{live: append([]byte(nil), n.live...), durable: append([]byte(nil), n.durable...)}
+		n.liveShared, n.durableShared = true, true
+		d := &inode{live: n.live, durable: n.durable, liveShared: true, durableShared: true,
+			before: maps.Clone(n.before), bad: maps.Clone(n.bad)}
 		copies[n] = d
 		return d
 	}
