@@ -109,7 +109,9 @@ func (c Config) withDefaults() (Config, error) {
 		c.SparesMax = SparesDefault
 	}
 	if c.FS == nil {
-		c.FS = vfs.OS()
+		if c.FS = vfs.OS(); c.Policy.Mode == Always {
+			c.FS = vfs.Direct()
+		}
 	}
 	if c.Salt == nil {
 		c.Salt = randomSalt

@@ -19,7 +19,9 @@
 //	*.tmp                        being made; worth nothing after a crash
 //
 // Segment files have their final size, and every block of them written once, before they get their name, so that an
-// fdatasync has no metadata to write. Segments that nobody needs become spares and then segments again.
+// fdatasync has no metadata to write. Segments that nobody needs become spares and then segments again. Under "always"
+// whole sectors are written past the page cache where the system can (vfs.Direct): pages that are synced at once and never
+// read again are only in the way there.
 //
 // # Bytes
 //

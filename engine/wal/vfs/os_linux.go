@@ -17,14 +17,27 @@ const iovMax = 1024
 // osFile writes with pwritev straight from the callers' buffers. The iovec array is kept: unix.Pwritev allocates one
 // for each call of more than 8 pieces, and a group has one piece for each record.
 type osFile struct {
-	f   *os.File
-	fd  int
-	iov []unix.Iovec
+	f      *os.File
+	fd     int
+	iov    []unix.Iovec
+	direct directFile
 }
 
-func newOSFile(f *os.File) *osFile { return &osFile{f: f, fd: int(f.Fd())} }
+func newOSFile(f *os.File, direct bool) *osFile {
+	o := &osFile{f: f, fd: int(f.Fd())}
+	if direct {
+		o.direct.open(f)
+	}
+	return o
+}
 
 func (f *osFile) Writev(bufs [][]byte, off int64) error {
+	if f.direct.takes(bufs, off) {
+		if err := f.direct.writev(bufs, off); err != nil {
+			return fmt.Errorf("direct pwrite %s at %d: %w", f.f.Name(), off, err)
+		}
+		return nil
+	}
 	defer f.dropViews()
 	for len(bufs) > 0 {
 		f.iov = f.iov[:0]
@@ -102,7 +115,7 @@ func (f *osFile) Preallocate(size int64) error {
 	if err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOSYS) {
 		return fmt.Errorf("fallocate %s to %d bytes: %w", f.f.Name(), size, err)
 	}
-	return zeroFill(f.f, size)
+	return zeroFill(f, size)
 }
 
 func (f *osFile) Sync() error { return f.f.Sync() }
@@ -115,4 +128,7 @@ func (f *osFile) Datasync() error {
 	return nil
 }
 
-func (f *osFile) Close() error { return f.f.Close() }
+func (f *osFile) Close() error {
+	f.direct.close()
+	return f.f.Close()
+}

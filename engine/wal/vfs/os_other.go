@@ -7,7 +7,8 @@ import "os"
 // osFile is the portable file: correct, but it writes piece by piece and syncs metadata as well. Measure on Linux.
 type osFile struct{ f *os.File }
 
-func newOSFile(f *os.File) *osFile { return &osFile{f} }
+// newOSFile leaves direct alone: what it asks for is spelled differently on each system.
+func newOSFile(f *os.File, direct bool) *osFile { return &osFile{f} }
 
 func (f *osFile) Writev(bufs [][]byte, off int64) error {
 	for _, b := range bufs {
@@ -30,7 +31,7 @@ func (f *osFile) Size() (int64, error) {
 	return st.Size(), nil
 }
 
-func (f *osFile) Preallocate(size int64) error { return zeroFill(f.f, size) }
+func (f *osFile) Preallocate(size int64) error { return zeroFill(f, size) }
 func (f *osFile) Sync() error                  { return f.f.Sync() }
 func (f *osFile) Datasync() error              { return f.f.Sync() }
 func (f *osFile) Close() error                 { return f.f.Close() }
