@@ -21,6 +21,7 @@ const (
 	OpDelete
 	OpCAS
 	OpIncr
+	OpMulti
 )
 
 // Status is the outcome of a command of KV: the first byte of its result.
@@ -32,11 +33,12 @@ const (
 	StatusMismatch         // cas: the present value is another
 	StatusBadValue         // incr: the value is not of 8 bytes
 	StatusMalformed        // not a command
-	StatusTooLarge         // the results of this block exceed what a reply can carry: this value is left out
+	StatusTooLarge         // the results of this block exceed what a reply can carry: this value is left out; multi: not executed
+	StatusGuard            // multi: a guard did not hold, so the second list was executed
 	statusEnd
 )
 
-var statusNames = [statusEnd]string{"ok", "not found", "mismatch", "bad value", "malformed", "too large"}
+var statusNames = [statusEnd]string{"ok", "not found", "mismatch", "bad value", "malformed", "too large", "guard did not hold"}
 
 func (s Status) String() string {
 	if s < statusEnd {
@@ -56,6 +58,7 @@ type Command struct {
 	Old    []byte // cas
 	Expect bool   // cas: Old is expected; false: no value is expected
 	Delta  int64  // incr
+	Multi  []byte // multi: what follows the op; it has no Key
 }
 
 // AppendGet appends the command that reads key through the log.
@@ -99,6 +102,10 @@ func DecodeCommand(p []byte) (c Command, ok bool) {
 		return c, false
 	}
 	c.Op = Op(p[0])
+	if c.Op == OpMulti {
+		c.Multi = p[1:]
+		return c, checkMulti(c.Multi)
+	}
 	var rest []byte
 	c.Key, rest, ok = cutBytes(p[1:])
 	if !ok || len(c.Key) > KeyBytesMax {

@@ -15,13 +15,17 @@
 //	  delete                                     result: status, version
 //	  cas     expect u8 | uvarint length | old | new   result: status, version, on mismatch the present value
 //	  incr    delta i64 little endian            result: status, version, the new value (8 bytes)
+//	multi   (instead of length, key and rest)  result: status, 0, uvarint count, count results each after its uvarint length
+//	        uvarint n | n guards | uvarint n | n commands | uvarint n | n commands, each command after its uvarint length
+//	        guard = kind u8 | uvarint key length | key | equals: uvarint length, value; version: uvarint version
 //
 //	result = status u8 | uvarint version | value
 //
 // put replaces or creates. delete of what is not there changes nothing (StatusNotFound). cas writes new if the
 // present value equals old, or if expect is 0 and there is no value. incr takes a value of 8 bytes as a
 // little-endian integer, nothing as 0, and wraps around on overflow. The version in a result is the key's after the
-// command; 0: never written. A command that is not well formed changes nothing and gets StatusMalformed.
+// command; 0: never written. multi is guarded (Paxos Made Live, section 5.6, MultiOp): if all its guards hold its first
+// list of commands is executed, else its second (StatusGuard), as one step. A command that is not well formed changes nothing and gets StatusMalformed.
 //
 // # Queries
 //

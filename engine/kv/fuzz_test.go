@@ -11,7 +11,8 @@ import (
 // FuzzApply applies arbitrary command bytes twice: no panic, one result each that decodes, the same on both replicas.
 func FuzzApply(f *testing.F) {
 	for _, c := range [][]byte{AppendGet(nil, key(1)), AppendPut(nil, key(1), key(2)), AppendDelete(nil, key(1)),
-		AppendCAS(nil, key(1), nil, key(2)), AppendCAS(nil, key(1), key(2), key(3)), AppendIncr(nil, key(1), -1)} {
+		AppendCAS(nil, key(1), nil, key(2)), AppendCAS(nil, key(1), key(2), key(3)), AppendIncr(nil, key(1), -1),
+		AppendMulti(nil, []Guard{{Kind: GuardVersion, Key: key(1), Version: 1}}, [][]byte{AppendIncr(nil, key(2), 1)}, [][]byte{AppendDelete(nil, key(1))})} {
 		f.Add(c, AppendPut(nil, key(1), key(2)))
 	}
 	f.Fuzz(func(t *testing.T, c1, c2 []byte) {
@@ -57,6 +58,7 @@ func FuzzDecoders(f *testing.F) {
 	f.Add(appendDigest(nil, Digest{1, 2, 3, 4}))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		_, _ = DecodeResult(p)
+		_, _ = DecodeMultiResult(p)
 		_, _ = DecodeGetAnswer(p)
 		_, _ = DecodeDigest(p)
 		for _, next := range []func(*ScanPage) bool{

@@ -22,6 +22,7 @@ type KV struct {
 	hash     chain
 
 	result []byte // of the command being applied
+	part   []byte // of one command of a multi
 	left   int    // bytes that the results of the block being applied may still take
 }
 
@@ -87,6 +88,9 @@ func (m *KV) apply(dst []byte, s wire.Slot, cmd []byte) []byte {
 	c, ok := DecodeCommand(cmd)
 	if !ok {
 		return appendResult(dst, StatusMalformed, 0)
+	}
+	if c.Op == OpMulti {
+		return m.multi(dst, s, c.Multi)
 	}
 	i, ok := m.index[string(c.Key)] // the compiler looks up without allocating
 	switch c.Op {
