@@ -326,6 +326,9 @@ func (a *applier) flush() {
 	b := wire.Run(r.payload[r.start:r.end:r.end], len(r.blocks), r.commands)
 	a.replies.Reset(b)
 	a.sm.Apply(r.slot, b, &a.replies)
+	if plant.Is(plant.SlowApply) {
+		busyWait()
+	}
 	a.replies.finish(r.slot)
 	for j, rb := range r.blocks {
 		results, count := a.replies.Block(j)

@@ -23,18 +23,26 @@ type Runner func(ctx context.Context, stop <-chan struct{}, o Order) (*result.Re
 // Config describes an interleaved comparison.
 type Config struct {
 	Options
-	Rounds   int // pairs
-	Lockstep int // lockstep runs a side; 0: none
-	Seed     uint64
-	Labels   [2]string
-	Run      Runner
-	Stop     <-chan struct{}
+	Rounds int // pairs, at least
+	// RoundsMax is up to how many pairs are made until one of the gates that are times detects a change of Detect;
+	// no more than Rounds: it is not asked. When to stop depends on the width of an interval, not on where it lies.
+	RoundsMax int
+	Detect    float64
+	Lockstep  int // lockstep runs a side; 0: none
+	Seed      uint64
+	Labels    [2]string
+	Run       Runner
+	// Live, if set, makes the pairs: Slices a side, of two clusters in turns.
+	Live   Opener
+	Slices int
+	Stop   <-chan struct{}
 	// Log, if set, is told what happens.
 	Log func(format string, args ...any)
 }
 
-// extraRounds bounds the pairs that are run in place of invalid ones: a half of Rounds, and two.
-func (c *Config) extraRounds() int { return c.Rounds/2 + 2 }
+// roundsMax is the bound of usable pairs, triesMax that of all: invalid ones are run anew, a half more and two.
+func (c *Config) roundsMax() int { return max(c.Rounds, c.RoundsMax) }
+func (c *Config) triesMax() int  { return c.roundsMax()*3/2 + 2 }
 
 // warmups is the pairs that are run and thrown away: the first runs of a machine that was idle find its caches cold
 // and its clock slow.
@@ -80,6 +88,9 @@ func (d *driver) all(ctx context.Context) error {
 
 func (d *driver) pairs(ctx context.Context) error {
 	for i := range warmups {
+		if d.Live != nil {
+			break // each of its pairs has its own
+		}
 		if _, err := d.pair(ctx, "warm-up", i, false, d.Seed); err != nil {
 			return err
 		}
@@ -91,14 +102,50 @@ func (d *driver) pairs(ctx context.Context) error {
 		}
 		d.sets.LockA, d.sets.LockB = append(d.sets.LockA, pair[0]), append(d.sets.LockB, pair[1])
 	}
-	for i := 0; len(d.sets.A) < d.Rounds && i < d.Rounds+d.extraRounds(); i++ {
-		pair, err := d.pair(ctx, fmt.Sprintf("pair %d/%d", len(d.sets.A)+1, d.Rounds), i, false, d.Seed+uint64(i))
+	for i := 0; !d.enough() && i < d.triesMax(); i++ {
+		name := fmt.Sprintf("pair %d", len(d.sets.A)+1)
+		make := func() ([2]*result.Result, error) { return d.pair(ctx, name, i, false, d.Seed+uint64(i)) }
+		if d.Live != nil {
+			make = func() ([2]*result.Result, error) { return d.live(ctx, name, i, d.Seed+uint64(i)) }
+		}
+		pair, err := make()
 		if err != nil {
 			return err
 		}
 		if d.usable(pair) {
 			d.sets.A, d.sets.B = append(d.sets.A, pair[0]), append(d.sets.B, pair[1])
 		}
+	}
+	return nil
+}
+
+// enough says whether the pairs suffice.
+func (d *driver) enough() bool {
+	n := len(d.sets.A)
+	if n < d.Rounds || n >= d.roundsMax() {
+		return n >= d.Rounds
+	}
+	for _, m := range Judge(d.sets, d.Options).Metrics {
+		if m.Gate && m.Detectable != nil && *m.Detectable <= d.Detect {
+			return true
+		}
+	}
+	return false
+}
+
+// violated takes a pair of which one side violated safety out of the comparison, and ends it.
+func (d *driver) violated(name string, pair [2]*result.Result) error {
+	for side, r := range pair {
+		if r == nil || r.Safety.Verdict != result.Violated && r.Safety.Linearizable != result.Violated {
+			continue
+		}
+		d.log("%s: %c violated safety", name, 'A'+side)
+		if side == 0 {
+			d.sets.LockA = append(d.sets.LockA, r)
+		} else {
+			d.sets.LockB = append(d.sets.LockB, r)
+		}
+		return errViolated
 	}
 	return nil
 }
@@ -129,19 +176,13 @@ func (d *driver) pair(ctx context.Context, name string, round int, lockstep bool
 			return pair, fmt.Errorf("side %c: %w", 'A'+side, err)
 		}
 		d.begun = true
-		if r.Safety.Verdict == result.Violated || r.Safety.Linearizable == result.Violated {
-			d.log("%s: %c violated safety", name, 'A'+side)
-			if side == 0 {
-				d.sets.LockA = append(d.sets.LockA, r)
-			} else {
-				d.sets.LockB = append(d.sets.LockB, r)
-			}
-			return pair, errViolated
+		pair[side] = r
+		if err := d.violated(name, pair); err != nil {
+			return pair, err
 		}
 		if r.Partial {
 			return pair, bench.ErrInterrupted
 		}
-		pair[side] = r
 	}
 	a, b := pair[0], pair[1]
 	if lockstep {

@@ -25,9 +25,22 @@ func Spawn(ctx context.Context, stop <-chan struct{}, binary string, args, env [
 	var out, errs bytes.Buffer
 	cmd := exec.Command(binary, append(append([]string{"run"}, args...), "--format", "json", "--quiet")...)
 	cmd.Stdout, cmd.Stderr, cmd.Env = &out, &errs, env
+	ended, err := start(cmd)
+	if err != nil {
+		return nil, err
+	}
+	err = wait(ctx, stop, cmd, ended)
+	if ctx.Err() != nil {
+		return nil, bench.ErrInterrupted
+	}
+	return read(binary, err, out.Bytes(), errs.String())
+}
+
+// start starts a process that ends with this one; ended is told its end.
+func start(cmd *exec.Cmd) (ended <-chan error, err error) {
 	// Its own process group: the terminal's ^C is for us, and we pass it on.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true}
-	started, ended := make(chan error, 1), make(chan error, 1)
+	started, over := make(chan error, 1), make(chan error, 1)
 	go func() {
 		// Pdeathsig comes when the thread that forked ends: it must stay until the child has ended.
 		runtime.LockOSThread()
@@ -35,17 +48,13 @@ func Spawn(ctx context.Context, stop <-chan struct{}, binary string, args, env [
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			ended <- cmd.Wait()
+			over <- cmd.Wait()
 		}
 	}()
 	if err := <-started; err != nil {
-		return nil, fmt.Errorf("compare: start %s: %w", binary, err)
+		return nil, fmt.Errorf("compare: start %s: %w", cmd.Path, err)
 	}
-	err := wait(ctx, stop, cmd, ended)
-	if ctx.Err() != nil {
-		return nil, bench.ErrInterrupted
-	}
-	return read(binary, err, out.Bytes(), errs.String())
+	return over, nil
 }
 
 // wait passes on what the user wants: the first signal drains, the second ends at once, then it is killed.

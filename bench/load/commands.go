@@ -29,9 +29,9 @@ type commands struct {
 }
 
 func newCommands(c *Config, client int) commands {
-	rng := rand.NewPCG(c.Seed, uint64(client))
+	rng := rand.NewPCG(c.Seed, uint64(c.Series)<<33|uint64(client))
 	return commands{
-		client: client, sm: c.SM, values: &c.Values, reads: c.Reads, rng: rng,
+		client: client, number: uint64(c.Series) << seriesBits, sm: c.SM, values: &c.Values, reads: c.Reads, rng: rng,
 		keys: newSampler(c.Dist, c.Keys, rng), readsInLog: c.ReadMode == ReadLog,
 	}
 }

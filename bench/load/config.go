@@ -40,6 +40,10 @@ type Config struct {
 	// Client w draws from rand.NewPCG(Seed, w).
 	Seed uint64
 
+	// Series numbers the loads of one seed on one cluster, from 0: each continues with other commands, and a value still
+	// tells its write. Their ledgers can be merged.
+	Series int
+
 	// Blocks bounds the blocks a client has under way, at most 128. Default 4 in a closed loop, whose Inflight is
 	// cut into so many blocks, and 64 in an open loop, whose blocks hold whatever is due; there it bounds what is
 	// under way just as Inflight does.
@@ -138,6 +142,7 @@ func (c Config) Validate() error {
 	check(c.BlockCommands >= 1 && c.BlockCommands <= wire.BlockCommandsMax, "block-commands", c.BlockCommands, "want 1 to %d", wire.BlockCommandsMax)
 	check(c.Interval >= time.Millisecond, "interval", c.Interval, "want at least 1ms")
 	check(c.Drain > 0, "drain", c.Drain, "want a duration such as 10s")
+	check(c.Series >= 0 && c.Series < seriesMax, "series", c.Series, "want 0 to %d", seriesMax-1)
 	check(c.Workers >= 0, "workers", c.Workers, "want a number of goroutines, or 0 for one per core")
 	return errors.Join(errs...)
 }

@@ -33,7 +33,7 @@ func newSchedule(c *Config, client int) schedule {
 		arrival: c.Arrival,
 		gap:     float64(c.Clients) / c.Rate * 1e9,
 		offset:  float64(client) / c.Rate * 1e9,
-		rng:     rand.NewPCG(c.Seed, 1<<32+uint64(client)),
+		rng:     rand.NewPCG(c.Seed, uint64(c.Series)<<33|1<<32|uint64(client)),
 		measure: int64(c.Warmup), left: share(c.Ops, c.Clients, client), limited: c.Ops > 0,
 	}
 	if s.arrival == Poisson {

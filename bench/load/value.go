@@ -17,6 +17,12 @@ const (
 	stampNumberMax = 1<<stampBits - 1
 )
 
+// A load of a series has a part of the numbers to itself: 2^24 a client.
+const (
+	seriesBits = 24
+	seriesMax  = 1 << (stampBits - seriesBits)
+)
+
 // NewStamp is the stamp of the number-th command, from 0, of a client, from 0.
 func NewStamp(client int, number uint64) Stamp {
 	return Stamp(uint64(client)<<stampBits | number&stampNumberMax)

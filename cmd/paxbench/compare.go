@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +26,10 @@ type compareConfig struct {
 	flags    [2]string // of each side
 	binaries [2]string
 	rounds   int
+	most     int
+	detect   float64
+	slices   int
+	slice    time.Duration
 	lockstep int
 	force    bool
 	options  compare.Options
@@ -34,20 +39,30 @@ type compareConfig struct {
 const (
 	compareDuration = 4 * time.Second
 	compareWarmup   = time.Second
-	compareRounds   = 10
+	compareRounds   = 8
+	compareMost     = 24
+	compareSlices   = 12
+	compareSlice    = 250 * time.Millisecond
 	lockstepRuns    = 3
 	lockstepOps     = 1000
 )
 
 func newCompare(a *app) *cobra.Command {
-	c := &compareConfig{options: compare.DefaultOptions()}
+	c := &compareConfig{options: compare.DefaultOptions(), detect: 0.07}
 	c.Config = bench.DefaultConfig()
 	c.Load.Duration, c.Load.Warmup = compareDuration, compareWarmup
 	cmd := &cobra.Command{
 		Use:   "compare [flags] [FILE_A FILE_B]",
 		Short: "Two settings or builds interleaved on this machine, or two recorded sets: a verdict and an exit code",
-		Long: `compare runs two sides in turn, A B, B A, A B ..., each run a process of its own, with one pair of warm-up runs thrown away
-and the same seed within a pair. Or it compares two recorded results, or folders of them (*.json of one configuration).
+		Long: `compare measures two sides in turns, on one machine. Or it compares two recorded results, or folders of them (*.json of
+one configuration).
+
+A pair is two clusters that are up at the same time, of which one is driven and the other rests: A B, B A, A B ..., a slice
+of --slice each, --slices a side, with the same seed. So whatever else the machine does hits neighbouring slices alike,
+and their ratios say what the sides differ by. The median of the ratios is the pair's. With --slices 0, or with --fault,
+a pair is two whole runs, one after the other, and a first pair of them is thrown away.
+
+After --rounds pairs more are made, up to --rounds-max, until a time that gates can show a change of --detect.
 
 Counts come first: fsyncs, messages, log and network bytes, allocations per command, and commands per batch, in lockstep
 runs with one command in flight, where next to nothing depends on timing. A count is exact if all runs of a side lie
@@ -73,7 +88,11 @@ Flags that are not --a or --b hold for both sides. Exit codes: 0 no regression s
 	fs.StringVar(&c.flags[1], "b", "", "flags of run for side B, in quotes")
 	fs.StringVar(&c.binaries[0], "binary-a", "", "program of side A (default this one)")
 	fs.StringVar(&c.binaries[1], "binary-b", "", "program of side B (default this one)")
-	fs.IntVar(&c.rounds, "rounds", compareRounds, "pairs to measure; 6 at least for a verdict")
+	fs.IntVar(&c.rounds, "rounds", compareRounds, "pairs to measure, at least; 6 are needed for a verdict")
+	fs.IntVar(&c.most, "rounds-max", compareMost, "pairs to measure, at most, until --detect is reached")
+	fs.Var(&parsed[float64]{text: "7%", kind: "share", value: &c.detect, parse: parseShare}, "detect", "change for the worse that is to be detected, four times in five")
+	fs.IntVar(&c.slices, "slices", compareSlices, "slices a side and pair; 0: a pair is two whole runs")
+	fs.DurationVar(&c.slice, "slice", compareSlice, "length of a slice")
 	fs.IntVar(&c.lockstep, "lockstep", lockstepRuns, "lockstep runs a side, for the exact counts; 0: none")
 	fs.Var(&parsed[float64]{text: "3%", kind: "share", value: &c.options.Threshold, parse: parseShare}, "threshold", "change that matters")
 	fs.Var(&parsed[[]string]{kind: "names", value: &c.options.Gates, parse: parseGates}, "gate",
@@ -154,6 +173,7 @@ func (a *app) compareRecorded(c *compareConfig, paths []string) error {
 type side struct {
 	binary         string
 	args, lockstep []string
+	sliced         []string // nil: its settings need whole runs
 	label          string
 }
 
@@ -163,6 +183,12 @@ func (a *app) compareRuns(c *compareConfig) error {
 	}
 	if c.rounds < 1 || c.lockstep < 0 {
 		return usagef("--rounds %d --lockstep %d: it takes at least one pair", c.rounds, c.lockstep)
+	}
+	if c.fs.Changed("rounds") && !c.fs.Changed("rounds-max") {
+		c.most = c.rounds // so many were asked for
+	}
+	if err := checkSlices(c.slices, c.slice); err != nil {
+		return usagef("%v", err)
 	}
 	var sides [2]side
 	for i := range sides {
@@ -179,8 +205,8 @@ func (a *app) compareRuns(c *compareConfig) error {
 		c.Load.Seed = rand.Uint64() >> 1
 	}
 	env := plainEnv(a.environ)
-	r, err := compare.Run(ctx, compare.Config{
-		Options: c.options, Rounds: c.rounds, Lockstep: c.lockstep, Seed: c.Load.Seed, Stop: stop, Log: p.log,
+	plan := compare.Config{
+		Options: c.options, Rounds: c.rounds, RoundsMax: c.most, Detect: c.detect, Lockstep: c.lockstep, Seed: c.Load.Seed, Stop: stop, Log: p.log,
 		Labels: [2]string{sides[0].label, sides[1].label},
 		Run: func(ctx context.Context, stop <-chan struct{}, o compare.Order) (*result.Result, error) {
 			s := &sides[o.Side]
@@ -195,12 +221,35 @@ func (a *app) compareRuns(c *compareConfig) error {
 			p.debug("%s run %s", s.binary, strings.Join(args, " "))
 			return compare.Spawn(ctx, stop, s.binary, args, env)
 		},
-	})
+	}
+	if c.slices > 0 && sides[0].sliceable(env, p.log) && sides[1].sliceable(env, p.log) {
+		plan.Slices = c.slices
+		plan.Live = func(_ context.Context, i int, seed uint64) (compare.Session, error) {
+			args := append(slices.Clone(sides[i].sliced), "--seed="+strconv.FormatUint(seed, 10))
+			p.debug("%s slices %s", sides[i].binary, strings.Join(args, " "))
+			return compare.Open(sides[i].binary, args, env)
+		}
+	}
+	r, err := compare.Run(ctx, plan)
 	p.end()
 	if err != nil {
 		return runError(err)
 	}
 	return a.compared(r, c)
+}
+
+// sliceable says whether a side can be driven in slices. A program from before there were any cannot.
+func (s *side) sliceable(env []string, log func(string, ...any)) bool {
+	if s.sliced == nil {
+		return false
+	}
+	ask := exec.Command(s.binary, "slices", "--help")
+	ask.Env = env
+	if err := ask.Run(); err != nil {
+		log("%s cannot be driven in slices; pairs are whole runs", s.binary)
+		return false
+	}
+	return true
 }
 
 // ownLoad are the flags that a lockstep run has its own values of.
@@ -239,11 +288,14 @@ func (c *compareConfig) side(i int) (side, error) {
 		base = append(base, "--duration="+c.Load.Duration.String())
 	}
 	base = append(base, settingArgs(c.fs, "seed")...)
-	fs, _, err := parseSettings(append(base, given...))
+	fs, settings, err := parseSettings(append(base, given...))
 	if err != nil {
 		return s, usagef("--%s '%s': %v", name, c.flags[i], err)
 	}
 	s.args = settingArgs(fs, "seed")
+	if len(settings.Faults) == 0 && settings.Load.Ops == 0 {
+		s.sliced = append(settingArgs(fs, "seed", "duration", "warmup", "slo", "profile"), "--duration="+c.slice.String())
+	}
 	s.lockstep = append(settingArgs(fs, ownLoad...), "--clients=1", "--inflight=1", "--warmup=300ms", "--ops="+strconv.Itoa(lockstepOps))
 	return s, nil
 }

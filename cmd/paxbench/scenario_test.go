@@ -32,6 +32,7 @@ func TestScenarioUsage(t *testing.T) {
 		{[]string{"compare", "one.json"}, "two recorded files"},
 		{[]string{"compare", empty, empty}, "there is no *.json"},
 		{[]string{"compare", "--rounds", "3", empty, empty}, "recorded sets are given"},
+		{[]string{"compare", "--slice", "1ms", "--a", "", "--b", ""}, "slices of at least 50ms"},
 		{[]string{"compare", "--rounds", "0", "--a", "", "--b", ""}, "--rounds 0"},
 		{[]string{"failover", "--kills", "0"}, "--kills 0"},
 		{[]string{"failover", "--fault", "kill:leader@1s+1s"}, "without a time"},
@@ -88,6 +89,9 @@ func TestSides(t *testing.T) {
 			t.Errorf("no %s in lockstep %q", want, s.lockstep)
 		}
 	}
+	if s.sliced != nil {
+		t.Errorf("a fault would be left out in slices: %q", s.sliced)
+	}
 	if all := strings.Join(s.lockstep, " "); strings.Contains(all, "fault") || strings.Contains(all, "seed") || strings.Contains(all, "duration") {
 		t.Errorf("lockstep %s", all)
 	}
@@ -104,16 +108,19 @@ func smallLoad(t *testing.T, more ...string) []string {
 // Real runs, once each: the injected ones of the packages cannot tell whether the parts fit together.
 func TestScenarios(t *testing.T) {
 	t.Parallel()
-	code, out, errs := spawn(t, append([]string{"compare", "--a", "", "--b", "--window 8", "--rounds", "1", "--lockstep", "0"}, smallLoad(t)...)...)
-	var compared struct {
-		Kind, Verdict string
-		LabelB        string `json:"label_b"`
-		Metrics       []struct{ Name string }
-	}
-	if err := json.Unmarshal([]byte(out), &compared); err != nil || code != exitInvalid || compared.Verdict != "inconclusive" || compared.LabelB != "--window 8" || len(compared.Metrics) == 0 {
-		t.Errorf("compare: exit %d, %v\n%s%s", code, err, out, errs)
+	for _, pairs := range []string{"--slices=0", "--slices=2"} {
+		code, out, errs := spawn(t, append([]string{"compare", "--a", "", "--b", "--window 8", "--rounds", "1", "--lockstep", "0", pairs}, smallLoad(t)...)...)
+		var compared struct {
+			Kind, Verdict string
+			LabelB        string `json:"label_b"`
+			Metrics       []struct{ Name string }
+		}
+		if err := json.Unmarshal([]byte(out), &compared); err != nil || code != exitInvalid || compared.Verdict != "inconclusive" || compared.LabelB != "--window 8" || len(compared.Metrics) == 0 {
+			t.Errorf("compare %s: exit %d, %v\n%s%s", pairs, code, err, out, errs)
+		}
 	}
 	dir := filepath.Join(t.TempDir(), "sweep")
+	code, out, errs := 0, "", ""
 	for range 2 {
 		code, out, errs = spawn(t, append([]string{"sweep", "--vary", "window=8,16", "-o", dir}, smallLoad(t)...)...)
 		files, _ := os.ReadDir(dir)

@@ -5,6 +5,7 @@ import (
 	"runtime"
 
 	"github.com/paxbench/paxbench/bench/env"
+	"github.com/paxbench/paxbench/wire/plant"
 	"github.com/spf13/cobra"
 )
 
@@ -21,6 +22,9 @@ func newVersion(a *app) *cobra.Command {
 			}
 			if modified {
 				commit += " (modified)"
+			}
+			if plant.Chosen() != plant.None {
+				commit += fmt.Sprintf(" (planted: %s)", plant.Chosen())
 			}
 			_, err := fmt.Fprintf(a.out, "paxbench %s %s %s/%s\n", commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err

@@ -2,12 +2,33 @@
 
 package plant
 
-import "math/rand/v2"
+import (
+	"fmt"
+	"math/rand/v2"
+)
 
 // Enabled says whether this build can hold bugs.
 const Enabled = true
 
-var chosen Bug
+// preset is the name of the bug that this program has from its start; the linker sets it (-X).
+var preset = ""
+
+var chosen = named(preset)
+
+func named(name string) Bug {
+	if name == "" {
+		return None
+	}
+	for _, b := range append(All(), SlowApply) {
+		if b.String() == name {
+			return b
+		}
+	}
+	panic(fmt.Sprintf("plant: there is no bug %q", name))
+}
+
+// Chosen is the planted bug.
+func Chosen() Bug { return chosen }
 
 // Is says whether bug b is planted.
 func Is(b Bug) bool { return chosen == b }

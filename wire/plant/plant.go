@@ -6,6 +6,10 @@
 //
 //	go test -tags planted ./engine/sim -run Planted      or: make planted
 //
+// A program with one bug for good, to see what a whole run says of it, is built with its name:
+//
+//	go build -tags planted -ldflags "-X 'github.com/paxbench/paxbench/wire/plant.preset=slow apply'" ./cmd/paxbench
+//
 // To add one: a name here, an `if plant.Is(plant.Name)` where the mistake would be made, nothing else.
 package plant
 
@@ -55,7 +59,18 @@ var names = [bugs]string{
 	"stalled disk leads", "lowest vote wins", "new leader proposes over votes", "bad group in the middle taken for the end",
 }
 
-func (b Bug) String() string { return names[b] }
+// SlowApply spends a tenth more processor time, in a busy wait after Apply. Nothing it does is wrong, so it is none of All:
+// it is what `make compare-demo` shows to be found by a comparison of builds.
+const SlowApply = bugs
+
+const slowApply = "slow apply"
+
+func (b Bug) String() string {
+	if b == SlowApply {
+		return slowApply
+	}
+	return names[b]
+}
 
 // All lists the bugs.
 func All() (all []Bug) {

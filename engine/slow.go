@@ -1,0 +1,5 @@
+//go:build !planted || !linux
+
+package engine
+
+func busyWait() {}
