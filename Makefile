@@ -5,6 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 GO          ?= go
+ACTIONLINT  ?= $(GO) run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 STATICCHECK ?= $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 TESTFLAGS   ?=
 BENCHFLAGS  ?= -benchmem
@@ -18,15 +19,18 @@ RESULTFLAGS ?=
 SIMFLAGS    ?=
 SEEDS       ?= 10000
 SEED        ?=
+BASE        ?=
+TIMES       ?= 10
+COMPAREFLAGS ?=
 PEERFLAGS   ?=
 
 # The packages with goroutines or shared buffers; the race detector costs them the most and finds the most there.
 CORE := ./wire/... ./batching/... ./engine/...
 
-.PHONY: help build test race invariants lint staticcheck fuzz sim planted bench run check results report peers peers-quick clean
+.PHONY: help build test race invariants lint actionlint staticcheck compare compare-demo fuzz sim planted bench run check results report peers peers-quick clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 build: ## compile everything; the command becomes ./paxbench
 	$(GO) build ./...
@@ -53,6 +57,9 @@ lint: ## gofmt, go vet, staticcheck (pinned; fetched on first use)
 	$(GO) vet ./...
 	$(GO) vet -tags invariants $(CORE)
 	$(STATICCHECK) ./...
+
+actionlint: ## the workflows of .github (pinned; fetched on first use)
+	$(ACTIONLINT)
 
 staticcheck:
 	@echo '$(STATICCHECK)'
@@ -104,6 +111,12 @@ results: build ## record the runs of results/matrix.txt anew, about 6 minutes (O
 
 report: ## BENCHMARKS.md, its plots and the run in README.md, made of the records in results/
 	$(GO) run ./cmd/paxbench benchmarks $(RESULTS) -o $(BENCHMARKS) --readme README.md
+
+compare: ## this tree against BASE=revision: exact counts, then times interleaved; exit 4 is a regression (COMPAREFLAGS=more flags)
+	@bench/compare/revisions.sh '$(BASE)' $(COMPAREFLAGS)
+
+compare-demo: ## a build slower by a tenth must be found TIMES=10 times out of 10, the same build never; an hour at most
+	@bench/compare/demo.sh $(TIMES) $(COMPAREFLAGS)
 
 # A module of its own: the peers' dependencies are not ours. See bench/peers/README.md.
 peers: ## the same work on etcd raft, hashicorp raft, dragonboat and here, about 10 minutes; peers-quick: 2 (PEERFLAGS=more flags)
