@@ -51,6 +51,9 @@ func install(fs FS, dir, tmp, path string) error {
 		_ = fs.Remove(tmp)
 		return fmt.Errorf("snapshot: rename: %w", err)
 	}
+	if plant.Is(plant.SnapshotNameNotSynced) {
+		return nil
+	}
 	if err := fs.SyncDir(dir); err != nil {
 		return fmt.Errorf("snapshot: sync directory %s: %w", dir, err)
 	}

@@ -114,6 +114,8 @@ func Open(c Config) (*Log, error) {
 	} else if _, err := c.FS.List(c.Dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("wal: %s does not exist: %w: a node that had one must not start without it;"+
 			" for a new node bootstrap it", c.Dir, ErrNotBootstrapped)
+	} else if err != nil {
+		return nil, fmt.Errorf("wal: list: %w", err)
 	}
 	lock, err := takeLock(&c)
 	if err != nil {

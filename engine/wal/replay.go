@@ -6,6 +6,7 @@ import (
 
 	"github.com/paxbench/paxbench/engine/wal/vfs"
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // Replay reads the log, hands every record to fn in order, and then makes the log ready for Append. It is called once,
@@ -102,22 +103,25 @@ func (l *Log) finishRotation(s *sealed) error {
 
 // settle makes the newest segment, up to where the log ends, durable, and wipes the rest of it if something was cut.
 //
-// The groups that no later one vouches for are written once more before the sync, and the end mark behind them. They may
-// be in the kernel's memory only: if the process before this one ended because a sync failed, the kernel has marked the
-// pages as clean, and a sync alone would succeed without writing them.
+// The groups that no later one vouches for are written once more before the sync, and what Append writes behind them. They
+// may be in the kernel's memory only: if the process before this one ended because a sync failed, the kernel has marked
+// the pages as clean, and a sync alone would succeed without writing them.
 //
 // The wipe keeps what was cut from ever being read again: without it a new group written over the cut one could end
 // just where an old one begins.
 func (l *Log) settle(f vfs.File, w *walker, torn bool) error {
-	from := w.unproven[0].off
+	if plant.Is(plant.RecoveredNotSynced) && !torn {
+		return nil
+	}
+	from, size := w.unproven[0].off, int64(len(w.p))
 	w.mark.encode(l.mark[:], w.seed)
-	rest := zeros[:sectorSize-groupHeaderSize]
-	if err := f.Writev([][]byte{w.p[from:w.off], l.mark[:], rest}, from); err != nil {
+	_, pad := padding(w.off, size)
+	if err := f.Writev([][]byte{w.p[from:w.off], l.mark[:], pad}, from); err != nil {
 		return fmt.Errorf("wal: rewrite the end of %s: %w", w.name, err)
 	}
-	if torn {
+	if torn && !plant.Is(plant.TailNotWiped) {
 		const chunk = 1 << 20
-		size, begin := int64(len(w.p)), w.off+sectorSize
+		begin := w.off + groupHeaderSize + int64(len(pad))
 		blank := make([]byte, min(chunk, size-begin))
 		for off := begin; off < size; off += chunk {
 			if err := f.Writev([][]byte{blank[:min(int64(len(blank)), size-off)]}, off); err != nil {

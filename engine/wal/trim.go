@@ -1,6 +1,9 @@
 package wal
 
-import "github.com/paxbench/paxbench/wire"
+import (
+	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
+)
 
 // Trim says that slots of group g below this one are in a durable snapshot: the log need not keep them. Segments in
 // which nobody needs anything any more, oldest first, become spares or are removed.
@@ -30,6 +33,9 @@ func (l *Log) Trim(g wire.GroupID, below wire.Slot) error {
 	}
 	if len(freed) == 0 {
 		return nil
+	}
+	if plant.Is(plant.SegmentReusedEarly) {
+		return l.keeper.recycle(freed)
 	}
 	if err := l.flush(); err != nil {
 		return err

@@ -143,16 +143,16 @@ func (m *Mem) step(op Op) error {
 	if m.crashAt > 0 && m.ops >= m.crashAt {
 		return fmt.Errorf("%s %s: %w", op.Kind, op.Name, ErrCrashed)
 	}
-	if m.hook != nil {
-		return m.hook(op)
-	}
-	return nil
+	return m.look(op)
 }
 
 // look lets the hook refuse an operation that only reads. The caller holds the lock.
 func (m *Mem) look(op Op) error {
-	if m.hook != nil {
-		return m.hook(op)
+	if m.hook == nil {
+		return nil
+	}
+	if err := m.hook(op); err != nil {
+		return &fs.PathError{Op: op.Kind, Path: op.Name, Err: err} // as the system's errors do, it names the file
 	}
 	return nil
 }
