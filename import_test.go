@@ -29,14 +29,17 @@ var rooms = map[string]room{
 	"engine":           {imports: []string{"engine/paxos", "engine/wal", "engine/snapshot", "engine/transport", "batching", "wire"}},
 	"engine/kv":        {imports: []string{"engine", "batching", "wire"}},
 	"engine/client":    {imports: []string{"engine/transport", "batching", "wire"}},
+	"engine/history":   {imports: []string{"engine/kv", "wire"}},
 	"engine/sim": {imports: []string{
-		"engine", "engine/paxos", "engine/wal", "engine/snapshot", "engine/transport", "engine/kv", "engine/client", "batching", "wire"}},
+		"engine", "engine/paxos", "engine/wal", "engine/snapshot", "engine/transport", "engine/kv", "engine/client", "engine/history",
+		"batching", "wire"}},
 
 	"bench": {imports: []string{
-		"engine", "engine/paxos", "engine/wal", "engine/snapshot", "engine/transport", "engine/kv", "engine/client", "batching", "wire"}},
-	"cmd": {imports: []string{
-		"bench", "engine", "engine/wal", "engine/snapshot", "engine/transport", "engine/kv", "engine/client", "engine/sim",
+		"engine", "engine/paxos", "engine/wal", "engine/snapshot", "engine/transport", "engine/kv", "engine/client", "engine/history",
 		"batching", "wire"}},
+	"cmd": {imports: []string{
+		"bench", "engine", "engine/wal", "engine/snapshot", "engine/transport", "engine/kv", "engine/client", "engine/history",
+		"engine/sim", "batching", "wire"}},
 }
 
 // room is what the packages of a directory may import.
@@ -101,6 +104,7 @@ func TestImportRulesCanFail(t *testing.T) {
 		{"the engine knows its state machine", unit{"engine", false, []string{m + "/engine/kv"}}, 1},
 		{"the client is linked with the engine", unit{"engine/client", false, []string{m + "/engine"}}, 1},
 		{"the bench runs the simulator", unit{"bench/load", false, []string{m + "/bench/env", m + "/engine/kv", m + "/engine/sim"}}, 1},
+		{"the history's judge knows the simulator", unit{"engine/history/judge", false, []string{m + "/engine/history", m + "/engine/sim"}}, 1},
 		{"the bench imports the command", unit{"bench", false, []string{m + "/cmd/paxbench"}}, 1},
 		{"the command", unit{"cmd/paxbench", false, []string{m + "/bench/load", m + "/engine/sim", "example.org/cli"}}, 0},
 		{"the command reaches into the core", unit{"cmd/paxbench", false, []string{m + "/engine/paxos"}}, 1},
