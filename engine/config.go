@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,10 @@ type Config struct {
 	// Members holds every node of the cluster, this one included, with its address for peers and clients.
 	// The same on every node.
 	Members map[wire.NodeID]string
+
+	// PeerAddrs holds where this node dials its peers, for those it reaches at another address than clients do: over a
+	// network of their own, say. Default Members.
+	PeerAddrs map[wire.NodeID]string
 
 	// Dir is the node's data directory: the log in Dir/wal, snapshots in Dir/snap. It is the node's identity: a node
 	// never runs with another node's directory, in two processes at once, or with an emptied one.
@@ -124,6 +129,11 @@ func (c *Config) validate() error {
 			_, _, err := net.SplitHostPort(addr)
 			fault(err != nil, "address %q of node %d: %v", addr, id, err)
 		}
+		for id, addr := range c.PeerAddrs {
+			_, _, err := net.SplitHostPort(addr)
+			fault(err != nil, "peer address %q of node %d: %v", addr, id, err)
+			fault(c.Members[id] == "", "peer address %q of node %d, which is no member", addr, id)
+		}
 	}
 	errs = append(errs, c.paxos(1).Validate(), c.batching().Validate())
 	return errors.Join(errs...)
@@ -164,7 +174,9 @@ func (c *Config) wal() wal.Config {
 }
 
 func (c *Config) tcp() transport.Config {
+	peers := maps.Clone(c.Members)
+	maps.Copy(peers, c.PeerAddrs)
 	return transport.Config{
-		Self: c.Node, Cluster: c.Cluster, Addr: c.Listen, Listener: c.Listener, Peers: c.Members, Logger: c.Logger,
+		Self: c.Node, Cluster: c.Cluster, Addr: c.Listen, Listener: c.Listener, Peers: peers, Logger: c.Logger,
 	}
 }

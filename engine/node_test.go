@@ -59,6 +59,33 @@ func TestProposeAndQuery(t *testing.T) {
 	}
 }
 
+// A node that dials its peers where clients are sent, or sends clients where it dials its peers, breaks clusters whose nodes
+// have a network of their own.
+func TestPeerAddrs(t *testing.T) {
+	public := func(id wire.NodeID) string { return fmt.Sprintf("192.0.2.%d:1", id) } // nobody is there
+	c := newCluster(t, 3, true, func(cfg *Config) {
+		cfg.PeerAddrs, cfg.Members = cfg.Members, map[wire.NodeID]string{}
+		for id := range cfg.PeerAddrs {
+			cfg.Members[id] = public(id)
+		}
+	})
+	c.propose("one")
+	leader := c.leader()
+	f := c.followers(leader)[0].Group(1)
+	eventually(t, "the follower knows the leader", func() bool { return f.Status().Leader == leader.c.Node })
+	var nl *NotLeaderError
+	if _, err := f.Propose(context.Background(), []byte("two")); !errors.As(err, &nl) || nl.Addr != public(leader.c.Node) {
+		t.Errorf("%v, want the address for clients", err)
+	}
+	for _, wrong := range []map[wire.NodeID]string{{9: "192.0.2.9:1"}, {1: "nowhere"}} {
+		cfg := leader.c
+		cfg.PeerAddrs, cfg.Transport, cfg.Listener = wrong, nil, nil
+		if err := cfg.validate(); err == nil || !strings.Contains(err.Error(), "peer address") {
+			t.Errorf("%v: %v", wrong, err)
+		}
+	}
+}
+
 // A follower must turn clients away, naming the leader, and must not execute anything.
 func TestNotLeader(t *testing.T) {
 	c := newCluster(t, 3, false, nil)

@@ -39,10 +39,13 @@ func (f osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
+// OS returns the operating system's file system.
+func OS() FS { return osFS{} }
+
 // orOS resolves the nil FS.
 func orOS(fs FS) FS {
 	if fs == nil {
-		return osFS{}
+		return OS()
 	}
 	return fs
 }
