@@ -26,19 +26,24 @@
 // # Frame
 //
 //	 0       4 5 6 7 8               16      20      24      28      32
-//	 | magic |v|k| 0 | cluster       | group | from  | length| CRC   | body ...
+//	 | magic |v|k| n | cluster       | group | from  | length| CRC   | body ...
 //
 //	magic    u32  "PXB1"
 //	v        u8   Version
 //	k        u8   Kind
-//	0        u16  reserved
+//	n        u16  incarnations at the body's end; 0 in every frame as long as no node was ever healed, and in most kinds
 //	cluster  u64  ClusterID
 //	group    u32  GroupID; 0 in RecMembers and in frames that concern the whole node
 //	from     u32  NodeID of the sender; 0: a client
 //	length   u32  of the body
 //	CRC      u32  CRC32C (Castagnoli) over bytes 0..27 and the body
 //
-// # Message: what replicas say (kinds 1 to 13)
+// An incarnation says which life of a node's memory is meant; they stand in ascending order of nodes, and are not 0:
+//
+//	0       4               12
+//	| node  | number u64    |
+//
+// # Message: what replicas say (kinds 1 to 16)
 //
 //	32              40              48              56              64
 //	 | ballot        | slot          | chosen        | word          | tail ...
@@ -62,6 +67,8 @@
 //	11 ProbeAck      1 granted, 0 not -
 //	12 SnapChunk     offset           total u64 | bytes of the snapshot file, up to SnapChunkBytes
 //	13 SnapAck       offset received  total u64
+//	15 HealRequest   0                -; ballot 0
+//	16 HealReply     trimmed          as Promise; ballot = highest promised
 //
 // Votes stand back to back, in strictly ascending slot order, between the part's first and last slot:
 //
@@ -95,11 +102,12 @@
 //	length   u32  bytes of the commands
 //	command       uvarint length | that many bytes
 //
-// # Log records (kinds 64 to 66; and Accept and Learn, verbatim)
+// # Log records (kinds 64 to 67; and Accept and Learn, verbatim)
 //
 //	64 RecPromise   the message layout: ballot = promised; chosen = own chosen prefix; slot and word 0
 //	65 RecTrim      the message layout: slot = trimmed up to here; ballot, chosen and word 0
 //	66 RecMembers   group 0; the body is the node ids, u32 each, ascending
+//	67 RecVote      the layout of Accept, chosen 0: a vote of another replica, adopted in healing
 //
 // # Client frames (kinds 32 to 39)
 //

@@ -29,6 +29,8 @@ type Header struct {
 	From    NodeID // sender; 0: a client
 	Length  uint32 // of the body, in bytes
 	CRC     uint32 // CRC32C over the header's first 28 bytes and the body
+
+	Incarnations int // so many stand at the body's end; see AppendIncarnation
 }
 
 // Size is the size in bytes of the whole frame.
@@ -68,13 +70,15 @@ func ParseHeader(p []byte) (Header, error) {
 	if !h.Kind.known() {
 		return Header{}, fmt.Errorf("%w %d", ErrKind, p[5])
 	}
-	if p[6] != 0 || p[7] != 0 {
-		return Header{}, fmt.Errorf("%w: reserved bytes are not zero", ErrFormat)
+	k := &kinds[h.Kind]
+	if h.Incarnations = int(le.Uint16(p[6:])); h.Incarnations > NodesMax || h.Incarnations > 0 && !k.incarnations {
+		return Header{}, fmt.Errorf("%w: %d incarnations in a %v frame: reserved bytes are not zero", ErrFormat, h.Incarnations, h.Kind)
 	}
-	if k := &kinds[h.Kind]; h.Length > k.max {
-		return Header{}, fmt.Errorf("%w: %v body of %d bytes, limit %d", ErrTooLong, h.Kind, h.Length, k.max)
-	} else if h.Length < k.min {
-		return Header{}, fmt.Errorf("%w: %v body of %d bytes, at least %d are needed", ErrFormat, h.Kind, h.Length, k.min)
+	extra := uint32(incarnationSize * h.Incarnations)
+	if h.Length > k.max+extra {
+		return Header{}, fmt.Errorf("%w: %v body of %d bytes, limit %d", ErrTooLong, h.Kind, h.Length, k.max+extra)
+	} else if h.Length < k.min+extra {
+		return Header{}, fmt.Errorf("%w: %v body of %d bytes, at least %d are needed", ErrFormat, h.Kind, h.Length, k.min+extra)
 	}
 	return h, nil
 }
@@ -112,8 +116,9 @@ func putHeader(p []byte, k Kind, c ClusterID, g GroupID, from NodeID) {
 // seal fills in length and CRC of a complete frame.
 func seal(frame []byte) {
 	k, n := Kind(frame[5]), len(frame)-HeaderSize
-	if limits := &kinds[k]; n < int(limits.min) || n > int(limits.max) {
-		panic(fmt.Sprintf("BUG: wire: %v body of %d bytes is outside %d..%d", k, n, limits.min, limits.max))
+	extra := incarnationSize * int(le.Uint16(frame[6:]))
+	if limits := &kinds[k]; n < int(limits.min)+extra || n > int(limits.max)+extra || extra > 0 && !limits.incarnations {
+		panic(fmt.Sprintf("BUG: wire: %v body of %d bytes, %d of incarnations, is outside %d..%d", k, n, extra, limits.min, limits.max))
 	}
 	le.PutUint32(frame[24:], uint32(n))
 	le.PutUint32(frame[28:], frameCRC(frame))

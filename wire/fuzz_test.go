@@ -69,10 +69,12 @@ func fuzzBodies(f *testing.F, kinds ...Kind) {
 
 func FuzzDecodeMessage(f *testing.F) {
 	fuzzBodies(f, KindPrepare, KindPromise, KindReject, KindAccept, KindAccepted, KindHeartbeat, KindHeartbeatAck,
-		KindFetch, KindLearn, KindProbe, KindProbeAck, KindSnapChunk, KindSnapAck)
+		KindFetch, KindLearn, KindProbe, KindProbeAck, KindSnapChunk, KindSnapAck, KindHealRequest, KindHealReply)
 }
 
-func FuzzDecodeRecord(f *testing.F)  { fuzzBodies(f, KindRecPromise, KindRecTrim, KindRecMembers) }
+func FuzzDecodeRecord(f *testing.F) {
+	fuzzBodies(f, KindRecPromise, KindRecTrim, KindRecMembers, KindRecVote)
+}
 func FuzzDecodePropose(f *testing.F) { fuzzBodies(f, KindPropose) }
 func FuzzDecodeReply(f *testing.F)   { fuzzBodies(f, KindReply) }
 func FuzzDecodeQuery(f *testing.F)   { fuzzBodies(f, KindQuery) }

@@ -46,7 +46,9 @@ func peerVectors(t testing.TB) []vector {
 	b := NewBallot(0x01020304, 2)
 	votes := AppendVote(nil, Vote{Slot: 1001, Ballot: NewBallot(3, 1), Value: value})
 	votes = AppendVote(votes, Vote{Slot: 1003, Ballot: NewBallot(4, 3), Value: noop})
-	var vs []vector
+	incarnations := goldenIncarnations()
+	request := Message{Kind: KindHealRequest, Group: testGroup, From: testNode, Slot: 1001, Chosen: 999, Incarnations: incarnations}
+	vs := []vector{frameVector("heal-request", "HealRequest from slot 1001", request.Encode(testCluster))}
 	for _, v := range []struct {
 		name, about string
 		m           Message
@@ -67,6 +69,12 @@ func peerVectors(t testing.TB) []vector {
 		{"probe-nack", "ProbeAck, not granted", Message{Kind: KindProbeAck}},
 		{"snap-chunk", "SnapChunk of 5 bytes at 258 of 66051", Message{Kind: KindSnapChunk, Slot: 900, Offset: 258, Total: 66051, Data: []byte("bytes")}},
 		{"snap-ack", "SnapAck of 263 of 66051 bytes", Message{Kind: KindSnapAck, Slot: 900, Offset: 263, Total: 66051}},
+		{"accepted-incarnations", "Accepted for slot 1001 that knows of incarnations of nodes 2 and 3", Message{
+			Kind: KindAccepted, Slot: 1001, Count: 1, Incarnations: incarnations}},
+		{"promise-incarnations", "Promise with a vote and incarnations of nodes 2 and 3", Message{
+			Kind: KindPromise, Slot: 1001, Parts: 1, First: 1001, Last: 1<<64 - 1, Votes: votes, Incarnations: incarnations}},
+		{"heal-reply", "HealReply with two votes and incarnations of nodes 2 and 3", Message{
+			Kind: KindHealReply, Slot: 1001, Trimmed: 900, Parts: 1, First: 1001, Last: 1<<64 - 1, Votes: votes, Incarnations: incarnations}},
 	} {
 		v.m.Group, v.m.From, v.m.Ballot, v.m.Chosen = testGroup, testNode, b, 999
 		vs = append(vs, frameVector(v.name, v.about, v.m.Encode(testCluster)))
@@ -74,6 +82,10 @@ func peerVectors(t testing.TB) []vector {
 	compressed, _ := goldenS2()
 	m := Message{Kind: KindAccept, Group: testGroup, From: testNode, Ballot: b, Slot: 1003, Chosen: 999, Value: mustBatch(t, compressed)}
 	return append(vs, frameVector("accept-s2", "Accept of a compressed batch", m.Encode(testCluster)))
+}
+
+func goldenIncarnations() []byte {
+	return AppendIncarnation(AppendIncarnation(nil, Incarnation{2, 1<<32 | 0xa1a2a3a4}), Incarnation{3, 5 << 32})
 }
 
 func clientVectors() []vector {
@@ -111,8 +123,13 @@ func clientVectors() []vector {
 }
 
 func recordVectors() []vector {
+	noopBatch, _ := ParseBatch(AppendNoop(nil))
 	return []vector{
-		frameVector("rec-promise", "RecPromise of ballot 77.2, chosen 1233", PromiseRecord(testCluster, testGroup, testNode, NewBallot(77, 2), 1233).Frame),
+		frameVector("rec-promise", "RecPromise of ballot 77.2, chosen 1233", PromiseRecord(testCluster, testGroup, testNode, NewBallot(77, 2), 1233, nil).Frame),
+		frameVector("rec-promise-incarnations", "RecPromise of ballot 77.2 with incarnations of nodes 2 and 3",
+			PromiseRecord(testCluster, testGroup, testNode, NewBallot(77, 2), 1233, goldenIncarnations()).Frame),
+		frameVector("rec-vote", "RecVote for a no-op in slot 1001 at ballot 77.2",
+			VoteRecord(testCluster, testGroup, testNode, Vote{1001, NewBallot(77, 2), noopBatch}).Frame),
 		frameVector("rec-trim", "RecTrim up to slot 900", TrimRecord(testCluster, testGroup, testNode, 900).Frame),
 		frameVector("rec-members", "RecMembers 1, 2, 300", MembersRecord(testCluster, testNode, []NodeID{1, 2, 300}).Frame),
 	}

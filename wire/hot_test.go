@@ -203,7 +203,7 @@ func addSmall(tb testing.TB, add addPath, hold holdBuffer) {
 			panic(n)
 		}
 	})
-	add("RecPromise", AcceptHeadroom, func() { PromiseRecord(testCluster, 1, 2, NewBallot(3, 1), 4).Frame.Release() })
+	add("RecPromise", AcceptHeadroom, func() { PromiseRecord(testCluster, 1, 2, NewBallot(3, 1), 4, nil).Frame.Release() })
 	add("BufferGetRelease", 0, func() { Get(1 << 16).Release() })
 	piece := make([]byte, 1<<10)
 	add("BufferGrow", 1<<20, func() {

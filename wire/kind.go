@@ -20,6 +20,9 @@ const (
 	KindProbeAck
 	KindSnapChunk
 	KindSnapAck
+	_
+	KindHealRequest
+	KindHealReply
 	kindPeerEnd
 )
 
@@ -41,6 +44,7 @@ const (
 	KindRecPromise Kind = 64 + iota
 	KindRecTrim
 	KindRecMembers
+	KindRecVote
 	kindRecEnd
 )
 
@@ -48,38 +52,42 @@ const (
 // the length is held against the kind, a header that lies can make a reader wait for, or allocate, no more than an
 // honest frame of that kind: 1 KiB for the first frame of a client, 32 bytes for a heartbeat.
 type kindInfo struct {
-	name     string
-	min, max uint32
+	name         string
+	min, max     uint32 // without incarnations
+	incarnations bool   // a body of this kind may end with incarnations
 }
 
 // An array and not a map: a name is looked up without hashing, and the length check is on the way of every frame.
 var kinds = [kindRecEnd]kindInfo{
-	KindPrepare:      {"Prepare", MessageSize, MessageSize},
-	KindPromise:      {"Promise", MessageSize + promiseTail, FrameMax - HeaderSize},
-	KindReject:       {"Reject", MessageSize, MessageSize},
-	KindAccept:       {"Accept", MessageSize + BatchHeaderSize, MessageSize + BatchHeaderSize + BatchBytesMax},
-	KindAccepted:     {"Accepted", MessageSize, MessageSize},
-	KindHeartbeat:    {"Heartbeat", MessageSize, MessageSize},
-	KindHeartbeatAck: {"HeartbeatAck", MessageSize, MessageSize},
-	KindFetch:        {"Fetch", MessageSize, MessageSize},
-	KindLearn:        {"Learn", MessageSize + BatchHeaderSize, MessageSize + BatchHeaderSize + BatchBytesMax},
-	KindProbe:        {"Probe", MessageSize, MessageSize},
-	KindProbeAck:     {"ProbeAck", MessageSize, MessageSize},
-	KindSnapChunk:    {"SnapChunk", MessageSize + snapTail, MessageSize + snapTail + SnapChunkBytes},
-	KindSnapAck:      {"SnapAck", MessageSize + snapTail, MessageSize + snapTail},
+	KindPrepare:      {"Prepare", MessageSize, MessageSize, true},
+	KindPromise:      {"Promise", MessageSize + promiseTail, FrameMax - HeaderSize - incarnationsMax, true},
+	KindReject:       {"Reject", MessageSize, MessageSize, false},
+	KindAccept:       {"Accept", MessageSize + BatchHeaderSize, MessageSize + BatchHeaderSize + BatchBytesMax, false},
+	KindAccepted:     {"Accepted", MessageSize, MessageSize, true},
+	KindHeartbeat:    {"Heartbeat", MessageSize, MessageSize, true},
+	KindHeartbeatAck: {"HeartbeatAck", MessageSize, MessageSize, false},
+	KindFetch:        {"Fetch", MessageSize, MessageSize, false},
+	KindLearn:        {"Learn", MessageSize + BatchHeaderSize, MessageSize + BatchHeaderSize + BatchBytesMax, false},
+	KindProbe:        {"Probe", MessageSize, MessageSize, true},
+	KindProbeAck:     {"ProbeAck", MessageSize, MessageSize, false},
+	KindSnapChunk:    {"SnapChunk", MessageSize + snapTail, MessageSize + snapTail + SnapChunkBytes, false},
+	KindSnapAck:      {"SnapAck", MessageSize + snapTail, MessageSize + snapTail, false},
+	KindHealRequest:  {"HealRequest", MessageSize, MessageSize, true},
+	KindHealReply:    {"HealReply", MessageSize + promiseTail, FrameMax - HeaderSize - incarnationsMax, true},
 
-	KindHello:      {"Hello", controlSize, controlSize + HelloBytesMax},
-	KindWelcome:    {"Welcome", controlSize, controlSize + ControlBytesMax},
-	KindPropose:    {"Propose", requestSize + BlockHeaderSize, requestSize + BlockHeaderSize + BlockBytesMax},
-	KindReply:      {"Reply", replySize, replySize + ResultsBytesMax},
-	KindQuery:      {"Query", querySize, querySize + QueryBytesMax},
-	KindAnswer:     {"Answer", answerSize, answerSize + QueryBytesMax},
-	KindAdmin:      {"Admin", controlSize, controlSize + AdminBytesMax},
-	KindAdminReply: {"AdminReply", controlSize, controlSize + ControlBytesMax},
+	KindHello:      {"Hello", controlSize, controlSize + HelloBytesMax, false},
+	KindWelcome:    {"Welcome", controlSize, controlSize + ControlBytesMax, false},
+	KindPropose:    {"Propose", requestSize + BlockHeaderSize, requestSize + BlockHeaderSize + BlockBytesMax, false},
+	KindReply:      {"Reply", replySize, replySize + ResultsBytesMax, false},
+	KindQuery:      {"Query", querySize, querySize + QueryBytesMax, false},
+	KindAnswer:     {"Answer", answerSize, answerSize + QueryBytesMax, false},
+	KindAdmin:      {"Admin", controlSize, controlSize + AdminBytesMax, false},
+	KindAdminReply: {"AdminReply", controlSize, controlSize + ControlBytesMax, false},
 
-	KindRecPromise: {"RecPromise", MessageSize, MessageSize},
-	KindRecTrim:    {"RecTrim", MessageSize, MessageSize},
-	KindRecMembers: {"RecMembers", 4, 4 * NodesMax},
+	KindRecPromise: {"RecPromise", MessageSize, MessageSize, true},
+	KindRecTrim:    {"RecTrim", MessageSize, MessageSize, false},
+	KindRecMembers: {"RecMembers", 4, 4 * NodesMax, false},
+	KindRecVote:    {"RecVote", MessageSize + BatchHeaderSize, MessageSize + BatchHeaderSize + BatchBytesMax, false},
 }
 
 // known says whether this version has frames of this kind.
@@ -94,7 +102,7 @@ func (k Kind) String() string {
 }
 
 // IsPeer says whether frames of this kind go between replicas.
-func (k Kind) IsPeer() bool { return k >= KindPrepare && k < kindPeerEnd }
+func (k Kind) IsPeer() bool { return k >= KindPrepare && k < kindPeerEnd && k.known() }
 
 // IsClient says whether frames of this kind go between a client and a node.
 func (k Kind) IsClient() bool { return k >= KindHello && k < kindClientEnd }

@@ -91,11 +91,11 @@ const (
 
 // The sums behind the bounds. A line does not compile when its sum is negative.
 const (
-	_ = uint(FrameMax - (AcceptHeadroom + BatchHeaderSize + BatchBytesMax))                                // Accept, Learn
-	_ = uint(FrameMax - (AcceptHeadroom + promiseTail + voteHeaderSize + BatchHeaderSize + BatchBytesMax)) // a promise of one vote
-	_ = uint(FrameMax - (AcceptHeadroom + promiseTail + PromiseBytesMax))                                  // a promise of many
-	_ = uint(BatchBytesMax - (BlockHeaderSize + BlockBytesMax))                                            // any block fits a batch
-	_ = uint(BlockBytesMax - (3 + CommandBytesMax))                                                        // any command fits a block
-	_ = uint(FrameMax - (HeaderSize + answerSize + QueryBytesMax))                                         // Query, Answer
-	_ = uint(FrameMax - (HeaderSize + controlSize + ControlBytesMax))                                      // Welcome, AdminReply
+	_ = uint(FrameMax - (AcceptHeadroom + BatchHeaderSize + BatchBytesMax))                                                  // Accept, Learn
+	_ = uint(FrameMax - (AcceptHeadroom + promiseTail + voteHeaderSize + BatchHeaderSize + BatchBytesMax + incarnationsMax)) // a promise of one vote
+	_ = uint(FrameMax - (AcceptHeadroom + promiseTail + PromiseBytesMax + incarnationsMax))                                  // a promise of many
+	_ = uint(BatchBytesMax - (BlockHeaderSize + BlockBytesMax))                                                              // any block fits a batch
+	_ = uint(BlockBytesMax - (3 + CommandBytesMax))                                                                          // any command fits a block
+	_ = uint(FrameMax - (HeaderSize + answerSize + QueryBytesMax))                                                           // Query, Answer
+	_ = uint(FrameMax - (HeaderSize + controlSize + ControlBytesMax))                                                        // Welcome, AdminReply
 )

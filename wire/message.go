@@ -18,7 +18,7 @@ const AcceptHeadroom = HeaderSize + MessageSize
 //	Reject        Ballot = the one refused, Slot, Chosen, Promised = the higher one
 //	Accept        Ballot, Slot, Chosen, Value
 //	Accepted      Ballot, Slot .. Slot+Count-1, Chosen
-//	Heartbeat     Ballot, Slot = last slot proposed, Chosen, Round
+//	Heartbeat     Ballot, Slot = highest that the receiver told a vote for, as far as the sender knows, Chosen, Round
 //	HeartbeatAck  Ballot, Chosen, Round
 //	Fetch         Slot .. Until = slots asked for, Chosen
 //	Learn         Ballot = of the sender's vote, Slot, Chosen, Value
@@ -26,8 +26,10 @@ const AcceptHeadroom = HeaderSize + MessageSize
 //	ProbeAck      Ballot as asked, Chosen, Granted
 //	SnapChunk     Slot = the snapshot's, Offset, Total, Data
 //	SnapAck       Slot, Offset = received so far, Total
+//	HealRequest   Slot = first slot asked for, Chosen, Incarnations: the sender's own is the one it would live on in
+//	HealReply     Ballot = highest promised, else as Promise
 //
-// Chosen is always the sender's chosen prefix. Value, Votes and Data are views into Frame.
+// Promise, Accepted, HealRequest and HealReply may carry the incarnations that the sender knows of. Chosen is always the sender's chosen prefix. Value, Votes and Data are views into Frame.
 type Message struct {
 	Kind   Kind
 	Group  GroupID
@@ -40,16 +42,18 @@ type Message struct {
 	Count       uint32 // Accepted
 	Round       uint64 // Heartbeat, HeartbeatAck
 	Until       Slot   // Fetch
-	Trimmed     Slot   // Promise: slots up to here are only in a snapshot
-	Part, Parts uint16 // Promise: part Part (from 0) of Parts
-	First, Last Slot   // Promise: this part holds every vote the sender has in these slots
+	Trimmed     Slot   // Promise, HealReply: slots up to here are only in a snapshot
+	Part, Parts uint16 // Promise, HealReply: part Part (from 0) of Parts
+	First, Last Slot   // Promise, HealReply: this part holds every vote the sender has in these slots
 	Granted     bool   // ProbeAck
 	Offset      uint64 // SnapChunk, SnapAck: bytes
 	Total       uint64 // SnapChunk, SnapAck: size of the snapshot file in bytes
 
 	Value Batch  // Accept, Learn
-	Votes []byte // Promise: see VoteIter
+	Votes []byte // Promise, HealReply: see VoteIter
 	Data  []byte // SnapChunk
+
+	Incarnations []byte // see IterIncarnations
 
 	Frame *Buffer // what Decode was given; not retained by it
 }
@@ -78,6 +82,9 @@ func DecodeMessage(f *Buffer, m *Message) error {
 	if err := m.decodeWord(le.Uint64(body[24:])); err != nil {
 		return err
 	}
+	if body, m.Incarnations, err = cutIncarnations(body, h.Incarnations); err != nil {
+		return err
+	}
 	if err := m.decodeTail(body[MessageSize:]); err != nil {
 		return err
 	}
@@ -87,7 +94,7 @@ func DecodeMessage(f *Buffer, m *Message) error {
 // decodeWord decodes the fixed part's last word. A kind that has no use for it has zero there.
 func (m *Message) decodeWord(word uint64) error {
 	switch m.Kind {
-	case KindPromise:
+	case KindPromise, KindHealReply:
 		m.Trimmed = Slot(word)
 		return nil
 	case KindReject:
@@ -123,7 +130,7 @@ func (m *Message) decodeTail(tail []byte) (err error) {
 	switch m.Kind {
 	case KindAccept, KindLearn:
 		m.Value, err = ParseBatch(tail)
-	case KindPromise:
+	case KindPromise, KindHealReply:
 		m.Part, m.Parts = le.Uint16(tail), le.Uint16(tail[2:])
 		m.First, m.Last = Slot(le.Uint64(tail[4:])), Slot(le.Uint64(tail[12:]))
 		m.Votes = tail[promiseTail:]
@@ -155,6 +162,10 @@ func (m *Message) check() error {
 		ok = m.Ballot != 0 && m.Slot != 0
 	case KindPromise:
 		ok = m.Ballot != 0 && m.Slot != 0 && m.Part < m.Parts && m.Parts <= PromisePartsMax
+	case KindHealRequest:
+		ok = m.Ballot == 0 && m.Slot != 0
+	case KindHealReply:
+		ok = m.Slot != 0 && m.Part < m.Parts && m.Parts <= PromisePartsMax
 	case KindReject:
 		ok = m.Ballot != 0 && m.Promised != 0
 	case KindAccepted:
@@ -177,7 +188,7 @@ func (m *Message) check() error {
 // word is the fixed part's last word.
 func (m *Message) word() uint64 {
 	switch m.Kind {
-	case KindPromise:
+	case KindPromise, KindHealReply:
 		return uint64(m.Trimmed)
 	case KindReject:
 		return uint64(m.Promised)
@@ -217,23 +228,25 @@ func (m *Message) Encode(c ClusterID) *Buffer {
 	}
 	tail := 0
 	switch m.Kind {
-	case KindAccept, KindLearn:
+	case KindAccept, KindLearn, KindRecVote:
 		tail = len(m.Value.Bytes())
-	case KindPromise:
+	case KindPromise, KindHealReply:
 		tail = promiseTail + len(m.Votes)
 	case KindSnapChunk:
 		tail = snapTail + len(m.Data)
 	case KindSnapAck:
 		tail = snapTail
 	}
-	f := Get(AcceptHeadroom + tail)
-	p := f.Extend(AcceptHeadroom + tail)
+	size := AcceptHeadroom + tail + len(m.Incarnations)
+	f := Get(size)
+	p := f.Extend(size)
 	putMessage(p, c, m)
+	putIncarnations(p, m.Incarnations)
 	rest := p[AcceptHeadroom:]
 	switch m.Kind {
-	case KindAccept, KindLearn:
+	case KindAccept, KindLearn, KindRecVote:
 		copy(rest, m.Value.Bytes())
-	case KindPromise:
+	case KindPromise, KindHealReply:
 		le.PutUint16(rest, m.Part)
 		le.PutUint16(rest[2:], m.Parts)
 		le.PutUint64(rest[4:], uint64(m.First))

@@ -118,19 +118,44 @@ func TestBatchRoundTrip(t *testing.T) {
 	})
 }
 
+// peerKinds is every kind of message.
+func peerKinds() (all []Kind) {
+	for k := KindPrepare; k.IsPeer(); k++ {
+		if k.known() {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
+// genIncarnations draws the incarnations of a message or record.
+func genIncarnations(t *rapid.T) (p []byte) {
+	node := NodeID(0)
+	for n := rapid.IntRange(0, NodesMax).Draw(t, "incarnations"); n > 0; n-- {
+		node += NodeID(rapid.Uint32Range(1, 1000).Draw(t, "gap"))
+		p = AppendIncarnation(p, Incarnation{node, rapid.Uint64Min(1).Draw(t, "number")})
+	}
+	return p
+}
+
 // genMessage draws a message of any kind with every field that its kind carries.
 func genMessage(t *rapid.T) Message {
 	m := Message{
-		Kind:   Kind(rapid.IntRange(1, int(kindPeerEnd)-1).Draw(t, "kind")),
+		Kind:   rapid.SampledFrom(peerKinds()).Draw(t, "kind"),
 		Group:  GroupID(rapid.Uint32Min(1).Draw(t, "group")),
 		From:   NodeID(rapid.Uint32Min(1).Draw(t, "from")),
 		Ballot: anyBallot(t, "ballot"),
 		Slot:   anySlot(t, "slot", 1),
 		Chosen: anySlot(t, "chosen", 0),
 	}
+	if kinds[m.Kind].incarnations {
+		m.Incarnations = genIncarnations(t)
+	}
 	switch m.Kind {
-	case KindPromise:
+	case KindPromise, KindHealReply:
 		genPromise(t, &m)
+	case KindHealRequest:
+		m.Ballot = 0
 	case KindReject:
 		m.Promised = anyBallot(t, "promised")
 	case KindAccept, KindLearn:
@@ -183,7 +208,8 @@ func TestMessageRoundTrip(t *testing.T) {
 		if got.Frame != f {
 			t.Fatal("decoded message names another frame")
 		}
-		if !bytes.Equal(got.Value.Bytes(), m.Value.Bytes()) || !bytes.Equal(got.Votes, m.Votes) || !bytes.Equal(got.Data, m.Data) {
+		if !bytes.Equal(got.Value.Bytes(), m.Value.Bytes()) || !bytes.Equal(got.Votes, m.Votes) || !bytes.Equal(got.Data, m.Data) ||
+			!bytes.Equal(got.Incarnations, m.Incarnations) {
 			t.Fatalf("value, votes or data differ: %+v", got)
 		}
 		if m.Kind == KindAccept || m.Kind == KindLearn {
@@ -191,7 +217,7 @@ func TestMessageRoundTrip(t *testing.T) {
 				t.Fatalf("value by AcceptValue %+v, %v; by TrustedValue %+v", v, err, TrustedValue(f))
 			}
 		}
-		got.Frame, got.Value, got.Votes, got.Data = nil, m.Value, m.Votes, m.Data // compared as bytes
+		got.Frame, got.Value, got.Votes, got.Data, got.Incarnations = nil, m.Value, m.Votes, m.Data, m.Incarnations // compared as bytes
 		if !reflect.DeepEqual(got, m) {
 			t.Fatalf("sent %+v, decoded %+v", m, got)
 		}
@@ -256,7 +282,8 @@ func TestRecordRoundTrip(t *testing.T) {
 		group, from := GroupID(rapid.Uint32Min(1).Draw(t, "group")), NodeID(rapid.Uint32Min(1).Draw(t, "from"))
 		cluster := ClusterID(rapid.Uint64().Draw(t, "cluster"))
 		for _, want := range []Record{
-			PromiseRecord(cluster, group, from, anyBallot(t, "promised"), 7),
+			PromiseRecord(cluster, group, from, anyBallot(t, "promised"), 7, genIncarnations(t)),
+			VoteRecord(cluster, group, from, Vote{Slot: anySlot(t, "slot", 1), Ballot: anyBallot(t, "vote"), Value: drawBatch(t)}),
 			TrimRecord(cluster, group, from, anySlot(t, "trimmed", 0)),
 		} {
 			checkRecord(t, want)
@@ -286,7 +313,7 @@ func checkRecord(t *rapid.T, want Record) {
 		t.Fatal(err)
 	}
 	var got Record
-	if err := DecodeRecord(want.Frame, &got); err != nil || got != want {
+	if err := DecodeRecord(want.Frame, &got); err != nil || !reflect.DeepEqual(got, want) {
 		t.Fatalf("wrote %+v, read %+v, %v", want, got, err)
 	}
 }

@@ -3,15 +3,17 @@ package wire
 import "fmt"
 
 // Record is an entry of a node's log. A record is a frame: Accept and Learn frames stand in the log byte for byte as
-// they crossed the network, so that the acceptor's vote is written without being encoded again; RecPromise, RecTrim
-// and RecMembers are made by the node itself.
+// they crossed the network, so that the acceptor's vote is written without being encoded again; RecPromise, RecTrim,
+// RecMembers and RecVote are made by the node itself.
 type Record struct {
 	Kind   Kind
 	Group  GroupID
-	Ballot Ballot // Accept, Learn: of the vote; RecPromise: promised
-	Slot   Slot   // Accept, Learn: the slot; RecTrim: slots up to here are only in a snapshot
+	Ballot Ballot // Accept, Learn, RecVote: of the vote; RecPromise: promised
+	Slot   Slot   // Accept, Learn, RecVote: the slot; RecTrim: slots up to here are only in a snapshot
 	Chosen Slot   // Accept, Learn: the sender's chosen prefix; RecPromise: this replica's own, when it promised
 	Frame  *Buffer
+
+	Incarnations []byte // RecPromise: those that this replica knows of; a view into Frame; see IterIncarnations
 }
 
 // DecodeRecord decodes the frame in f, whose header and CRC have been checked, into r. No reference is taken.
@@ -31,13 +33,16 @@ func DecodeRecord(f *Buffer, r *Record) error {
 	if h.Kind == KindRecMembers {
 		return checkMembers(h, body)
 	}
+	if body, r.Incarnations, err = cutIncarnations(body, h.Incarnations); err != nil {
+		return err
+	}
 	r.Ballot, r.Slot, r.Chosen = Ballot(le.Uint64(body)), Slot(le.Uint64(body[8:])), Slot(le.Uint64(body[16:]))
 	if h.From == 0 || h.Group == 0 || !r.Ballot.sound() || r.Slot > SlotMax || r.Chosen > SlotMax || le.Uint64(body[24:]) != 0 {
 		return r.malformed(h.From)
 	}
 	switch h.Kind {
-	case KindAccept, KindLearn:
-		if r.Ballot == 0 || r.Slot == 0 {
+	case KindAccept, KindLearn, KindRecVote:
+		if r.Ballot == 0 || r.Slot == 0 || h.Kind == KindRecVote && r.Chosen != 0 {
 			return r.malformed(h.From)
 		}
 		_, err = ParseBatch(body[MessageSize:])
@@ -59,9 +64,15 @@ func (r *Record) malformed(from NodeID) error {
 
 // PromiseRecord returns the record of a promise: no ballot below b will be voted for in group g. chosen is what the replica
 // had learned by then: of every slot up to it, the last record that stands before this one holds the chosen value. 0 says
-// nothing.
-func PromiseRecord(c ClusterID, g GroupID, from NodeID, b Ballot, chosen Slot) Record {
-	return localRecord(c, Message{Kind: KindRecPromise, Group: g, From: from, Ballot: b, Chosen: chosen})
+// nothing. incarnations are those that the replica knows of (AppendIncarnation); nil as long as nobody was ever healed.
+func PromiseRecord(c ClusterID, g GroupID, from NodeID, b Ballot, chosen Slot, incarnations []byte) Record {
+	return localRecord(c, Message{Kind: KindRecPromise, Group: g, From: from, Ballot: b, Chosen: chosen, Incarnations: incarnations})
+}
+
+// VoteRecord returns the record of a vote that another replica cast and that this one adopted when it was healed: it is
+// reported like an own vote, but was never told to anybody as one.
+func VoteRecord(c ClusterID, g GroupID, from NodeID, v Vote) Record {
+	return localRecord(c, Message{Kind: KindRecVote, Group: g, From: from, Ballot: v.Ballot, Slot: v.Slot, Value: v.Value})
 }
 
 // TrimRecord returns the record which says that slots up to and including s of group g are only in a snapshot.
@@ -70,7 +81,11 @@ func TrimRecord(c ClusterID, g GroupID, from NodeID, s Slot) Record {
 }
 
 func localRecord(c ClusterID, m Message) Record {
-	return Record{Kind: m.Kind, Group: m.Group, Ballot: m.Ballot, Slot: m.Slot, Chosen: m.Chosen, Frame: m.Encode(c)}
+	r := Record{Kind: m.Kind, Group: m.Group, Ballot: m.Ballot, Slot: m.Slot, Chosen: m.Chosen, Frame: m.Encode(c)}
+	if n := len(m.Incarnations); n > 0 {
+		r.Incarnations = r.Frame.Bytes()[r.Frame.Len()-n:] // a view: what the caller passed is his
+	}
+	return r
 }
 
 // MembersRecord returns the record of the cluster's nodes: 1 to NodesMax of them, in ascending order without repeats.

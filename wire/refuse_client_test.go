@@ -274,6 +274,8 @@ func TestRecordRefusals(t *testing.T) {
 		{"vote in slot 0", KindAccept, 1, 2, message(b, 0, 0, 0, AppendNoop(nil)...), false},
 		{"vote without a ballot", KindLearn, 1, 2, message(0, 9, 8, 0, AppendNoop(nil)...), false},
 		{"vote for half a batch", KindLearn, 1, 2, message(b, 9, 8, 0, make([]byte, 17)...), false},
+		{"adopted vote", KindRecVote, 1, 2, message(b, 9, 0, 0, AppendNoop(nil)...), true},
+		{"adopted vote that announces", KindRecVote, 1, 2, message(b, 9, 8, 0, AppendNoop(nil)...), false},
 		{"members", KindRecMembers, 0, 2, []byte{1, 0, 0, 0, 2, 0, 0, 0}, true},
 		{"members of a group", KindRecMembers, 1, 2, []byte{1, 0, 0, 0, 2, 0, 0, 0}, false},
 		{"members in disorder", KindRecMembers, 0, 2, []byte{2, 0, 0, 0, 1, 0, 0, 0}, false},

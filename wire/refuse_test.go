@@ -53,10 +53,13 @@ func TestHeaderRefusals(t *testing.T) {
 		{"zeros", make([]byte, 64), ErrMagic, ""},
 		{"version", set(4, 2), ErrVersion, "got version 2, this build speaks 1"},
 		{"kind 0", set(5, 0), ErrKind, "0"},
-		{"kind between", set(5, byte(kindPeerEnd)), ErrKind, "14"},
+		{"kind between", set(5, byte(kindPeerEnd)), ErrKind, "17"},
 		{"kind 31", set(5, 31), ErrKind, "31"},
 		{"kind 255", set(5, 255), ErrKind, "255"},
 		{"reserved", set(7, 1), ErrFormat, "reserved"},
+		{"incarnations where none belong", forge(KindReject, 1, 1, 1, make([]byte, MessageSize+12))[:32], ErrTooLong, "44"},
+		{"incarnations that are not there", set(6, 1), ErrFormat, "at least 44"},
+		{"more incarnations than nodes", set(6, NodesMax+1), ErrFormat, "65 incarnations"},
 		{"length of 4 GiB", set(24, 255, 255, 255, 255), ErrTooLong, "Heartbeat body of 4294967295 bytes, limit 32"},
 		{"length of one more", set(24, MessageSize+1), ErrTooLong, "33"},
 		{"length of one less", set(24, MessageSize-1), ErrFormat, "31"},
@@ -328,5 +331,43 @@ func TestMalformedCommands(t *testing.T) {
 	long = block(1, 1, 1, make([]byte, CommandBytesMax+1))
 	if b, _, err := ParseBlock(long); err != nil || b.CheckCommands() == nil {
 		t.Errorf("one byte more than the longest command: %v", err)
+	}
+}
+
+// TestIncarnationRefusals: a node that was never healed, or twice the same node, is put into a vector that decides whose
+// votes count; or the length of the body is taken for what it is without the incarnations.
+func TestIncarnationRefusals(t *testing.T) {
+	in := func(node, number byte) []byte { return []byte{node, 0, 0, 0, number, 0, 0, 0, 0, 0, 0, 0} }
+	for _, c := range []struct {
+		what string
+		n    uint16
+		tail []byte
+		ok   bool
+	}{
+		{"one", 1, in(2, 1), true},
+		{"two", 2, append(in(2, 1), in(3, 9)...), true},
+		{"the same node twice", 2, append(in(2, 1), in(2, 9)...), false},
+		{"descending", 2, append(in(3, 1), in(2, 9)...), false},
+		{"node 0", 1, in(0, 1), false},
+		{"number 0", 1, in(2, 0), false},
+		{"one missing", 2, in(2, 1), false},
+		{"one too many", 1, append(in(2, 1), in(3, 9)...), false},
+	} {
+		p := forge(KindAccepted, testCluster, 1, 2, message(NewBallot(5, 2), 9, 8, 1, c.tail...))
+		le.PutUint16(p[6:], c.n)
+		le.PutUint32(p[28:], frameCRC(p))
+		_, err := CheckFrame(p)
+		if err == nil {
+			f := GetCopy(p)
+			var m Message
+			err = DecodeMessage(f, &m)
+			if err == nil && !bytes.Equal(m.Incarnations, c.tail) {
+				t.Errorf("%s: decoded as %x", c.what, m.Incarnations)
+			}
+			f.Release()
+		}
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.what, err)
+		}
 	}
 }

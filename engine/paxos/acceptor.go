@@ -22,7 +22,7 @@ func (r *Replica) onPrepare(m *wire.Message) {
 		r.leader = 0
 	}
 	r.restartElection()
-	r.promise(m.From, m.Ballot, m.Slot)
+	r.promise(wire.KindPromise, m.From, m.Ballot, m.Slot)
 }
 
 // refuses says whether a higher ballot than b was promised.
@@ -46,27 +46,28 @@ func (r *Replica) raise(b wire.Ballot, why string) {
 // would tell a restarted replica that they are chosen, and everything above them would count as uncertain for ever.
 func (r *Replica) recordPromise(b wire.Ballot) wire.LSN {
 	r.promised = b
+	r.stampRecorded = true
 	if plant.Is(plant.PromiseNotRecorded) || plant.Is(plant.BallotNotRecorded) && b.Node() == r.c.Self {
 		return r.lsn
 	}
-	return r.record(wire.PromiseRecord(r.c.Cluster, r.c.Group, r.c.Self, b, r.chosen))
+	return r.record(wire.PromiseRecord(r.c.Cluster, r.c.Group, r.c.Self, b, r.chosen, r.stamp))
 }
 
-// promise reports to a proposer every vote from slot from on, in parts, as far as one burst goes: the proposer asks again
+// promise reports to a proposer, or to one who heals, every vote from slot from on, in parts, as far as one burst goes: the proposer asks again
 // for what comes after it. Part i covers a range of slots and ranges join without a gap, so that parts of different answers
 // cannot be taken together for one that lacks a slot.
 //
 // Why bursts: all at once was the plain design. A window of large batches made a promise larger than the queues between
 // two nodes, which dropped its end each time; no leader was ever elected.
-func (r *Replica) promise(to wire.NodeID, b wire.Ballot, from wire.Slot) {
+func (r *Replica) promise(kind wire.Kind, to wire.NodeID, b wire.Ballot, from wire.Slot) {
 	from = max(from, 1)
 	gate := r.lsn
 	parts := r.cutPromise(from)
 	for i := range parts {
 		p := &parts[i]
 		r.send(to, &wire.Message{
-			Kind: wire.KindPromise, Ballot: b, Slot: from, Trimmed: r.trimmed,
-			Part: uint16(i), Parts: uint16(len(parts)), First: p.first, Last: p.last, Votes: p.votes,
+			Kind: kind, Ballot: b, Slot: from, Trimmed: r.trimmed,
+			Part: uint16(i), Parts: uint16(len(parts)), First: p.first, Last: p.last, Votes: p.votes, Incarnations: r.stamp,
 		}, gate)
 	}
 }
@@ -195,6 +196,6 @@ func (r *Replica) flushAck() {
 		if plant.Is(plant.BallotReadLate) {
 			a.ballot = r.promised
 		}
-		r.send(a.to, &wire.Message{Kind: wire.KindAccepted, Ballot: a.ballot, Slot: a.first, Count: a.count}, gate)
+		r.send(a.to, &wire.Message{Kind: wire.KindAccepted, Ballot: a.ballot, Slot: a.first, Count: a.count, Incarnations: r.stamp}, gate)
 	}
 }

@@ -35,6 +35,9 @@ type testNode struct {
 	waiting  []gated
 	applied  wire.Slot
 	snapshot wire.Slot
+	suspect  string // why; "" if it is trusted
+	vouched  bool   // by an operator
+	starts   uint64
 }
 
 type simCluster struct {
@@ -93,6 +96,14 @@ func (c *simCluster) start(nd *testNode) {
 	}
 	cfg := c.cfg
 	cfg.Self = nd.id
+	cfg.Seed ^= nd.starts << 32
+	nd.starts++
+	if nd.suspect != "" {
+		st.Suspect(nd.suspect)
+	}
+	if nd.vouched {
+		st.Vouch()
+	}
 	nd.base, nd.synced, nd.lsn, nd.waiting = len(nd.disk), len(nd.disk), 0, nil
 	nd.applied = nd.snapshot
 	nd.r = New(cfg, st)
@@ -110,6 +121,25 @@ func (c *simCluster) crash(nd *testNode, keep int) {
 	nd.waiting = nil
 }
 
+// rot takes the last n records of a node that is down, synced or not, and lets it know.
+func (c *simCluster) rot(nd *testNode, n int) {
+	nd.disk = nd.disk[:max(0, len(nd.disk)-n)]
+	nd.synced = len(nd.disk)
+	nd.suspect = "the end of its log is damaged"
+}
+
+// suspects is how many nodes are, those that are down included.
+func (c *simCluster) suspects() (n int) {
+	for _, nd := range c.nodes {
+		if nd.suspect != "" {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *simCluster) quorum() int { return majority(len(c.nodes)) }
+
 // collect takes a node's output: records to its disk, messages to the net or behind their gate.
 func (c *simCluster) collect(nd *testNode) {
 	out := nd.r.Output()
@@ -119,7 +149,7 @@ func (c *simCluster) collect(nd *testNode) {
 		if c.trace != nil {
 			c.trace.record(nd, &rec)
 		}
-		if rec.Kind == wire.KindAccept {
+		if rec.Kind == wire.KindAccept || rec.Kind == wire.KindRecVote {
 			c.checkRound(rec.Slot, rec.Ballot, wire.TrustedValue(rec.Frame).Bytes())
 		}
 		rec.Frame.Release()
@@ -168,6 +198,12 @@ func (c *simCluster) collect(nd *testNode) {
 		}
 	}
 	for _, e := range out.Events {
+		switch e.Kind {
+		case EventSuspect:
+			nd.suspect = e.Reason
+		case EventHealed:
+			nd.suspect = ""
+		}
 		c.stats[e.Kind.String()]++
 		c.stats["holes"] += e.Holes
 		c.stats["reproposed"] += e.Reproposed
@@ -187,7 +223,14 @@ func (c *simCluster) emit(nd *testNode, to wire.NodeID, frame []byte) {
 	defer f.Release()
 	m := mustDecode(f)
 	switch m.Kind {
-	case wire.KindPromise, wire.KindAccepted, wire.KindPrepare:
+	case wire.KindLearn, wire.KindFetch, wire.KindHealRequest:
+	default:
+		if nd.suspect != "" && nd.r.suspect.on {
+			c.t.Fatalf("AMNESIA: node %d sends %v while it is suspect", nd.id, m.Kind)
+		}
+	}
+	switch m.Kind {
+	case wire.KindPromise, wire.KindAccepted, wire.KindPrepare, wire.KindHealReply:
 		if nd.durablePromise() < m.Ballot {
 			c.t.Fatalf("DURABLE BEFORE VISIBLE: node %d sends %v at ballot %v, its disk holds promise %v", nd.id, m.Kind, m.Ballot, nd.durablePromise())
 		}

@@ -21,7 +21,7 @@ type Config struct {
 	StallTicks      int    // a leader whose own disk finishes nothing for so long resigns; default 2*ElectionTicks
 	ApplyLagMax     int    // chosen slots not yet applied beyond which Propose answers Busy; default 1024
 	PromiseBytes    int    // votes in one part of a promise, in bytes; default wire.PromiseBytesMax
-	Seed            uint64 // of the election jitter; replicas with equal seeds still differ by Self
+	Seed            uint64 // of the election jitter and of incarnations; should differ from start to start
 }
 
 // withDefaults returns c with every zero field set to its default.

@@ -36,6 +36,8 @@
 //   - A vote raises the promise; a record of a vote is a record of the promise.
 //   - A follower learns from an announcement only what it voted for at the announcer's ballot (advance).
 //   - A vote so far up that it cannot be held is never left out of a recovery: the candidate gives up instead (collect).
+//   - A replica that may have forgotten something takes no part until others have told it what that may be, and what it said
+//     before counts no more (suspect.go).
 //   - Two values in a chosen slot, or at one ballot in a slot, stop the node (mustEqual).
 //
 // # Where to look
@@ -44,6 +46,7 @@
 //	proposer.go  phase 1, phase 2, repeats             learner.go   chosen prefix, catching up
 //	election.go  ticks, probe, heartbeats, resigning   read.go      linearizable reads
 //	quorum.go    tallies and the choice of a value     state.go     recovery from records
+//	suspect.go   damaged disks, healing, incarnations
 //	log.go       slots in a ring                       testdata/    the protocol's stories, message by message
 //
 // TestTraces tells the stories; TestRandomSchedules tries thousands of random schedules with crashes, loss, repetition and

@@ -20,6 +20,10 @@ func (r *Replica) Tick() {
 		return
 	}
 	r.checkFetch()
+	if r.suspect.on {
+		r.healTick()
+		return
+	}
 	switch {
 	case r.now >= r.deadline:
 		r.startProbe()
@@ -101,7 +105,7 @@ func (r *Replica) startProbe() {
 
 func (r *Replica) sendProbe() {
 	r.beat = r.now
-	r.broadcast(&wire.Message{Kind: wire.KindProbe, Ballot: r.ballot}, 0)
+	r.broadcast(&wire.Message{Kind: wire.KindProbe, Ballot: r.ballot, Incarnations: r.stamp}, 0)
 }
 
 // onProbe says whether this replica would promise: it hears no leader, and the prober is not so far behind that its
@@ -169,9 +173,15 @@ func (r *Replica) leaderTick() {
 	r.resend()
 }
 
+// sendHeartbeat tells each peer what was seen of it (heardVote), so that there is a frame for each.
 func (r *Replica) sendHeartbeat() {
 	r.beat = r.now
-	r.broadcast(&wire.Message{Kind: wire.KindHeartbeat, Ballot: r.ballot, Slot: r.next - 1, Round: r.round}, 0)
+	for i, n := range r.c.Nodes {
+		if i != r.self {
+			m := wire.Message{Kind: wire.KindHeartbeat, Ballot: r.ballot, Slot: r.peers[i].voted, Round: r.round, Incarnations: r.stamp}
+			r.send(n, &m, 0)
+		}
+	}
 }
 
 // onHeartbeat keeps a follower following. A heartbeat of a ballot above the promise comes from a leader whose Prepare did
@@ -179,6 +189,10 @@ func (r *Replica) sendHeartbeat() {
 func (r *Replica) onHeartbeat(m *wire.Message) {
 	if r.refuses(m.Ballot) {
 		r.reject(m)
+		return
+	}
+	if r.heardVote(m); r.suspect.on {
+		r.stepSuspect(m, r.index(m.From))
 		return
 	}
 	if m.Ballot > r.promised {

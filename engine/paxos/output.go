@@ -58,9 +58,14 @@ const (
 	EventPreparing                   // phase 1 at Ballot
 	EventPeerBehind                  // Peer asked for slot Slot, which is only in a snapshot here
 	EventDiskStall                   // this replica's own disk has finished nothing for StallTicks
+	EventSuspect                     // this replica may have forgotten votes, because of Reason, and does not vote
+	EventCannotHeal                  // so many others are suspect as well that this replica cannot be healed
+	EventHealed                      // this replica votes again
 )
 
-var eventNames = [...]string{"leading", "lost leadership", "following", "probing", "preparing", "peer behind", "disk stall"}
+var eventNames = [...]string{
+	"leading", "lost leadership", "following", "probing", "preparing", "peer behind", "disk stall", "suspect", "cannot heal", "healed",
+}
 
 func (k EventKind) String() string { return eventNames[k] }
 
@@ -100,6 +105,11 @@ type Status struct {
 	InFlight int       // slots proposed here and not yet in the chosen prefix
 	Window   int
 	LogBytes int64 // bytes of the frames held for slots above Trimmed
+
+	Suspect     string // why this replica does not vote; empty: it does
+	Healing     int    // suspect: nodes that have told all they know
+	HealQuorum  int    // suspect: how many have to
+	Incarnation uint64 // 0: never healed
 
 	Ignored uint64 // messages dropped: senseless ballots, slots or senders
 	Stale   uint64 // messages refused because of a higher promise

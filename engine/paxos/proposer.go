@@ -86,11 +86,15 @@ func (r *Replica) startPrepare() {
 	}
 }
 
-// askPromise sends Prepare to a peer, for the slots that its promise does not cover yet.
+// askPromise sends Prepare, or the like of it in healing, to a peer, for the slots that its promise does not cover yet.
 func (r *Replica) askPromise(i int) {
 	if p := &r.peers[i].promise; i != r.self && !p.whole {
 		p.asked = r.now
-		r.send(r.c.Nodes[i], &wire.Message{Kind: wire.KindPrepare, Ballot: r.ballot, Slot: p.need}, r.prepLSN)
+		if r.suspect.on {
+			r.askHeal(i)
+			return
+		}
+		r.send(r.c.Nodes[i], &wire.Message{Kind: wire.KindPrepare, Ballot: r.ballot, Slot: p.need, Incarnations: r.stamp}, r.prepLSN)
 	}
 }
 
@@ -120,6 +124,9 @@ func (r *Replica) countPromise(i int) {
 // onPromise takes a part of a promise. The last part of a burst that is not the end asks for the next.
 func (r *Replica) onPromise(m *wire.Message, from int) {
 	p := &r.peers[from].promise
+	if !r.fresh(m, from) {
+		return
+	}
 	if r.role != Preparing || m.Ballot != r.ballot || p.whole {
 		return
 	}
@@ -209,6 +216,9 @@ type foundVote struct {
 // chosen.
 func (r *Replica) collect() (found []foundVote, ok bool) {
 	add := func(v wire.Vote, chosen bool) {
+		if v.Slot < r.prepFrom {
+			return // learned since it was asked for
+		}
 		i := int(v.Slot - r.prepFrom)
 		for len(found) <= i {
 			found = append(found, foundVote{})
@@ -311,7 +321,7 @@ func (r *Replica) ownVotesDurable() {
 
 // onAccepted counts a peer's votes.
 func (r *Replica) onAccepted(m *wire.Message, from int) {
-	if r.role != Leader || m.Ballot != r.ballot {
+	if !r.fresh(m, from) || r.role != Leader || m.Ballot != r.ballot {
 		return
 	}
 	r.peers[from].seen = r.now
@@ -320,6 +330,7 @@ func (r *Replica) onAccepted(m *wire.Message, from int) {
 			r.voted(s, from)
 		}
 	}
+	r.peers[from].voted = max(r.peers[from].voted, m.Slot+wire.Slot(m.Count-1))
 	r.learnAnnounced()
 }
 

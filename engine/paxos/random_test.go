@@ -41,7 +41,7 @@ func TestRandomSchedules(t *testing.T) {
 	t.Log(total)
 	if n >= 100 {
 		// Anti-vacuity: schedules in which these never happen test nothing.
-		for _, k := range []string{"leading", "lost leadership", "holes", "reproposed", "peer behind", "installs", "crashes", "reads", "disk stall"} {
+		for _, k := range []string{"leading", "lost leadership", "holes", "reproposed", "peer behind", "installs", "crashes", "reads", "disk stall", "healed"} {
 			if total[k] == 0 {
 				t.Errorf("in %d schedules there was not one: %s", n, k)
 			}
@@ -52,7 +52,7 @@ func TestRandomSchedules(t *testing.T) {
 	}
 }
 
-func randomSchedule(t *testing.T, seed uint64) map[string]int {
+func randomSchedule(t testing.TB, seed uint64) map[string]int {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	nodes := []int{1, 3, 3, 3, 5}[rng.IntN(5)]
 	c := newTestCluster(t, nodes, Config{
@@ -73,6 +73,7 @@ func randomSchedule(t *testing.T, seed uint64) map[string]int {
 		slow   = c.nodes[rng.IntN(nodes)] // syncs rarely
 		lazy   = rng.IntN(4) == 0
 		cut    [2]wire.NodeID // one direction of one link is down
+		rot    = rng.IntN(2) == 0
 	)
 	for step := range 3000 {
 		nd := c.nodes[rng.IntN(nodes)]
@@ -100,6 +101,9 @@ func randomSchedule(t *testing.T, seed uint64) map[string]int {
 		case k < 960+crash && nd.r != nil:
 			c.crash(nd, rng.IntN(4))
 			c.stats["crashes"]++
+			if rot && c.suspects() < nodes-c.quorum() && rng.IntN(2) == 0 {
+				c.rot(nd, 1+rng.IntN(4))
+			}
 		case k < 980 && nd.r == nil:
 			c.start(nd)
 		case k < 985 && nd.r != nil && nd.applied > nd.r.trimmed:

@@ -55,6 +55,13 @@ type Replica struct {
 	beat      uint64 // tick of the last heartbeat
 	reads     []pendingRead
 
+	// Healing (suspect.go).
+	suspect       suspicion
+	incarnations  []uint64 // by node index: the highest known of each; 0: never healed
+	stamp         []byte   // incarnations as messages and records carry them; empty: all are 0
+	stampRecorded bool     // the last promise record has them
+	vouched       bool     // by an operator: see hearOf
+
 	out   Output
 	taken bool // out was handed out: the next call starts a new one
 
@@ -63,8 +70,9 @@ type Replica struct {
 
 // peer is what a replica knows of another.
 type peer struct {
-	seen    uint64 // leader: tick of the last answer at its ballot
-	round   uint64 // leader: highest read round answered
+	seen    uint64    // leader: tick of the last answer at its ballot
+	round   uint64    // leader: highest read round answered
+	voted   wire.Slot // highest slot it told this replica a vote for
 	promise promiseParts
 }
 
@@ -94,6 +102,7 @@ func New(c Config, st *State) *Replica {
 			r.self = i
 		}
 	}
+	r.recoverIncarnations(st)
 	for s := st.snapshot + 1; s <= st.chosen; s++ {
 		r.deliver(s)
 	}
@@ -156,6 +165,11 @@ func (r *Replica) Step(m *wire.Message) {
 		r.ignored++
 		return
 	}
+	r.hear(m)
+	if r.suspect.on {
+		r.stepSuspect(m, from)
+		return
+	}
 	switch m.Kind {
 	case wire.KindPrepare:
 		r.onPrepare(m)
@@ -179,6 +193,8 @@ func (r *Replica) Step(m *wire.Message) {
 		r.onProbe(m)
 	case wire.KindProbeAck:
 		r.onProbeAck(m, from)
+	case wire.KindHealRequest:
+		r.onHealRequest(m, from)
 	default:
 		r.ignored++
 	}
@@ -240,6 +256,7 @@ func (r *Replica) Durable(lsn wire.LSN) {
 	r.stalled = false
 	r.ownPromiseDurable()
 	r.ownVotesDurable()
+	r.healDurable()
 }
 
 // Applied tells that the state machine has executed every slot up to s.
@@ -299,6 +316,7 @@ func (r *Replica) Status() Status {
 		Window: r.c.Window, LogBytes: r.log.bytes,
 		Ignored: r.ignored, Stale: r.stale, Resent: r.resent,
 	}
+	r.suspectStatus(&st)
 	if r.role == Leader {
 		st.InFlight = r.inFlight()
 	}
@@ -317,9 +335,16 @@ func (r *Replica) record(rec wire.Record) wire.LSN {
 
 // send appends a message to one peer.
 func (r *Replica) send(to wire.NodeID, m *wire.Message, gate wire.LSN) {
-	m.Group, m.From = r.c.Group, r.c.Self
-	m.Chosen = r.chosen
+	r.sign(m)
 	r.sendFrame(to, m.Encode(r.c.Cluster), gate)
+}
+
+// sign fills in what every message says.
+func (r *Replica) sign(m *wire.Message) {
+	m.Group, m.From, m.Chosen = r.c.Group, r.c.Self, r.chosen
+	if plant.Is(plant.AnnouncedBeyondPrefix) && r.role == Leader && m.Kind == wire.KindHeartbeat {
+		m.Chosen = r.next - 1
+	}
 }
 
 // sendFrame appends a frame to one peer, taking over one reference.
@@ -332,11 +357,7 @@ func (r *Replica) sendFrame(to wire.NodeID, f *wire.Buffer, gate wire.LSN) {
 
 // broadcast appends a message to every peer: encoded once.
 func (r *Replica) broadcast(m *wire.Message, gate wire.LSN) {
-	m.Group, m.From = r.c.Group, r.c.Self
-	m.Chosen = r.chosen
-	if plant.Is(plant.AnnouncedBeyondPrefix) && r.role == Leader {
-		m.Chosen = r.next - 1
-	}
+	r.sign(m)
 	f := m.Encode(r.c.Cluster)
 	r.broadcastFrame(f, gate, ^nodeSet(0))
 	f.Release()

@@ -15,7 +15,18 @@ type State struct {
 	chosen   wire.Slot // contiguous
 	told     announcement
 	snapshot wire.Slot
+
+	suspect      string
+	vouched      bool
+	incarnations map[wire.NodeID]uint64
 }
+
+// Suspect says that the disk may have lost records that were durable, and why. The replica does not vote until others have
+// told it what it may have forgotten.
+func (s *State) Suspect(why string) { s.suspect = why }
+
+// Vouch says that the disk has lost nothing, on the word of an operator: see Replica.hearOf.
+func (s *State) Vouch() { s.vouched = true }
 
 // NewState starts a recovery. snapshot is the slot of the newest good snapshot, 0 for none: the state machine has
 // every slot up to it, and records of those slots are ignored.
@@ -29,13 +40,14 @@ func (s *State) Load(r *wire.Record) error {
 	switch r.Kind {
 	case wire.KindRecPromise:
 		s.promised = max(s.promised, r.Ballot)
-		s.vouched(r.Chosen)
+		s.loadIncarnations(r.Incarnations)
+		s.learned(r.Chosen)
 		return nil
 	case wire.KindRecTrim, wire.KindRecMembers:
 		return nil
 	case wire.KindAccept:
 		s.promised = max(s.promised, r.Ballot)
-	case wire.KindLearn:
+	case wire.KindLearn, wire.KindRecVote:
 	default:
 		return fmt.Errorf("paxos: record of kind %v is not known to this version", r.Kind)
 	}
@@ -54,9 +66,9 @@ func (s *State) Load(r *wire.Record) error {
 	return nil
 }
 
-// vouched takes a promise record's word that every slot up to upTo was learned when it was made: the votes read so far for
+// learned takes a promise record's word that every slot up to upTo was learned when it was made: the votes read so far for
 // those slots are for what is chosen.
-func (s *State) vouched(upTo wire.Slot) {
+func (s *State) learned(upTo wire.Slot) {
 	for slot := s.chosen + 1; slot <= min(upTo, s.log.last()); slot++ {
 		if e := s.log.get(slot); e.frame != nil {
 			e.chosen = true

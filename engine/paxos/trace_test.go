@@ -25,6 +25,8 @@ import (
 //	isolate node=I / heal                           frames to and from I vanish / no more
 //	read node=I                                     a linearizable read
 //	crash node=I [keep=K] / restart node=I          K un-synced records survive
+//	rot node=I [lose=K]                             of a node that is down: its last K records are gone, and it knows
+//	rollback node=I lose=K / vouch node=I           the same, but it does not know / an operator says that it has lost nothing
 //	snap node=I / install from=I to=J               snapshot and trim / copy the snapshot
 //	net / status                                    what is on the net / each replica in a line
 func TestTraces(t *testing.T) {
@@ -46,13 +48,13 @@ func TestTraces(t *testing.T) {
 	})
 }
 
-// squeeze writes a run of repetitions of one to three lines once, with its count: heartbeats would hide the story.
+// squeeze writes a run of repetitions of one to four lines once, with its count: heartbeats would hide the story.
 func squeeze(s string) string {
 	lines := strings.Split(strings.TrimSuffix(s, "\n"), "\n")
 	var b strings.Builder
 	for i := 0; i < len(lines); {
 		best, times := 1, 1
-		for period := 1; period <= 3; period++ {
+		for period := 1; period <= 4; period++ {
 			n := 1
 			for i+(n+1)*period <= len(lines) && slices.Equal(lines[i:i+period], lines[i+n*period:i+(n+1)*period]) {
 				n++
@@ -121,6 +123,13 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) {
 		tr.c.crash(nd, arg("keep", 0))
 	case "restart":
 		tr.c.start(nd)
+	case "rot":
+		tr.c.rot(nd, arg("lose", 1))
+	case "rollback":
+		tr.c.rot(nd, arg("lose", 1))
+		nd.suspect = ""
+	case "vouch":
+		nd.suspect, nd.vouched = "", true
 	case "snap":
 		tr.c.snap(nd)
 	case "install":
@@ -233,6 +242,11 @@ func (tr *trace) status() {
 			continue
 		}
 		st := nd.r.Status()
+		if st.Suspect != "" {
+			fmt.Fprintf(&tr.out, "%d: suspect (%s), %d of %d have answered, promised %v, chosen %d, last %d\n",
+				nd.id, st.Suspect, st.Healing, st.HealQuorum, st.Promised, st.Chosen, st.Last)
+			continue
+		}
 		fmt.Fprintf(&tr.out, "%d: %v of %v, leader %d, promised %v, chosen %d, trimmed %d, last %d, in flight %d\n",
 			nd.id, st.Role, st.Ballot, st.Leader, st.Promised, st.Chosen, st.Trimmed, st.Last, st.InFlight)
 	}
@@ -246,7 +260,7 @@ func (tr *trace) record(nd *testNode, rec *wire.Record) {
 	}
 	switch rec.Kind {
 	case wire.KindRecPromise:
-		fmt.Fprintf(&tr.out, "  %d: records promise %v\n", nd.id, rec.Ballot)
+		fmt.Fprintf(&tr.out, "  %d: records promise %v%s\n", nd.id, rec.Ballot, lives(rec.Incarnations))
 	default:
 		fmt.Fprintf(&tr.out, "  %d: records %v slot %d at %v: %s\n", nd.id, rec.Kind, rec.Slot, rec.Ballot, payload(wire.TrustedValue(rec.Frame)))
 	}
@@ -279,6 +293,8 @@ func (tr *trace) event(nd *testNode, e *Event) {
 		fmt.Fprintf(&tr.out, ": %s", e.Reason)
 	case EventFollowing:
 		fmt.Fprintf(&tr.out, ", leader %d", e.Peer)
+	case EventSuspect, EventCannotHeal:
+		fmt.Fprintf(&tr.out, ": %s", e.Reason)
 	case EventPeerBehind:
 		fmt.Fprintf(&tr.out, ": node %d asks for slot %d", e.Peer, e.Slot)
 	}
@@ -298,11 +314,28 @@ func describe(frame []byte) string {
 	f := wire.GetCopy(frame)
 	defer f.Release()
 	m := mustDecode(f)
+	return describeKind(&m) + lives(m.Incarnations)
+}
+
+// lives prints incarnations: the counting half, the other is random.
+func lives(p []byte) (s string) {
+	for it := wire.IterIncarnations(p); ; {
+		in, ok := it.Next()
+		if !ok {
+			return s
+		}
+		s += fmt.Sprintf(", node %d in life %d", in.Node, in.Number>>32)
+	}
+}
+
+func describeKind(m *wire.Message) string {
 	switch m.Kind {
 	case wire.KindPrepare:
 		return fmt.Sprintf("Prepare %v from slot %d", m.Ballot, m.Slot)
-	case wire.KindPromise:
-		s := fmt.Sprintf("Promise %v from slot %d, part %d of %d, chosen %d, votes [", m.Ballot, m.Slot, m.Part+1, m.Parts, m.Chosen)
+	case wire.KindHealRequest:
+		return fmt.Sprintf("HealRequest from slot %d", m.Slot)
+	case wire.KindPromise, wire.KindHealReply:
+		s := fmt.Sprintf("%v %v from slot %d, part %d of %d, chosen %d, votes [", m.Kind, m.Ballot, m.Slot, m.Part+1, m.Parts, m.Chosen)
 		sep := ""
 		for it := m.IterVotes(); ; sep = " " {
 			v, ok := it.Next()

@@ -122,7 +122,7 @@ func TestBadFrames(t *testing.T) {
 		"cut in the header":       {accept[:20], nil, 255},
 		"spoofed sender":          {copyOf(newFrame(3, 16, 1)), nil, RejectFrom},
 		"another cluster's frame": {copyOf(stranger), copyOf(query(7, 1, 10)), RejectCluster},
-		"log record":              {copyOf(wire.PromiseRecord(testCluster, 1, 2, 5, 0).Frame), nil, RejectHeader},
+		"log record":              {copyOf(wire.PromiseRecord(testCluster, 1, 2, 5, 0, nil).Frame), nil, RejectHeader},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -17,7 +17,7 @@ func FuzzReplay(f *testing.F) {
 	c := memConfig(m)
 	l := bootstrapped(f, c)
 	recs := []wire.Record{
-		acceptRecord(1, 1, 1<<32|2, 30), wire.PromiseRecord(testCluster, 1, 1, 2<<32|1, 0),
+		acceptRecord(1, 1, 1<<32|2, 30), wire.PromiseRecord(testCluster, 1, 1, 2<<32|1, 0, nil),
 		wire.TrimRecord(testCluster, 2, 1, 9), wire.MembersRecord(testCluster, 1, testMembers),
 	}
 	if _, err := l.Append(recs); err != nil {

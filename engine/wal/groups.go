@@ -12,6 +12,8 @@ type groupState struct {
 	promised wire.Ballot // the highest ballot promised, by a promise or by a vote
 	trimmed  wire.Slot   // slots up to here are only in a snapshot
 	slotMax  wire.Slot   // of the votes in the active segment; 0: none
+
+	incarnations []byte // as the last promise record that had any tells them; they only grow
 }
 
 // groupSet is the state of every group seen, found by id and walked in order of id.
@@ -50,10 +52,13 @@ func (s *groupSet) note(r *wire.Record) {
 	case wire.KindAccept:
 		g.promised = max(g.promised, r.Ballot)
 		g.slotMax = max(g.slotMax, r.Slot)
-	case wire.KindLearn:
+	case wire.KindLearn, wire.KindRecVote:
 		g.slotMax = max(g.slotMax, r.Slot)
 	case wire.KindRecPromise:
 		g.promised = max(g.promised, r.Ballot)
+		if len(r.Incarnations) > 0 {
+			g.incarnations = append(g.incarnations[:0], r.Incarnations...)
+		}
 	case wire.KindRecTrim:
 		g.trimmed = max(g.trimmed, r.Slot)
 	}
@@ -87,8 +92,8 @@ func (s *groupSet) needed(max []slotMax) bool {
 func (l *Log) opening() []wire.Record {
 	recs := []wire.Record{wire.MembersRecord(l.id.Cluster, l.id.Node, l.Members())}
 	for _, g := range l.groups.sorted {
-		if g.promised > 0 {
-			recs = append(recs, wire.PromiseRecord(l.id.Cluster, g.id, l.id.Node, g.promised, 0))
+		if g.promised > 0 || len(g.incarnations) > 0 {
+			recs = append(recs, wire.PromiseRecord(l.id.Cluster, g.id, l.id.Node, g.promised, 0, g.incarnations))
 		}
 		if g.trimmed > 0 {
 			recs = append(recs, wire.TrimRecord(l.id.Cluster, g.id, l.id.Node, g.trimmed))

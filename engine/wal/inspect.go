@@ -137,7 +137,7 @@ func (s *SegmentReport) record(w *walker, off int64, lsn wire.LSN, frame []byte,
 	r := &e.Record
 	s.Records, s.Last = s.Records+1, lsn
 	s.Kinds[r.Kind]++
-	if r.Kind == wire.KindAccept || r.Kind == wire.KindLearn {
+	if r.Kind == wire.KindAccept || r.Kind == wire.KindLearn || r.Kind == wire.KindRecVote {
 		at, ok := s.Slots[r.Group]
 		if !ok {
 			at.Min = r.Slot

@@ -15,7 +15,7 @@ func TestInspect(t *testing.T) {
 	m := vfs.NewMem()
 	l := bootstrapped(t, memConfig(m))
 	slot := fill(t, l, 1, 1, 2)
-	rec := wire.PromiseRecord(testCluster, 2, 1, 5<<32|1, 0)
+	rec := wire.PromiseRecord(testCluster, 2, 1, 5<<32|1, 0, nil)
 	if _, err := l.Append([]wire.Record{rec}); err != nil {
 		t.Fatal(err)
 	}

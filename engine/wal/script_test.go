@@ -74,7 +74,7 @@ func (r *run) do(line string) error {
 		r.ballot++
 		b := wire.NewBallot(r.ballot, 3)
 		r.items = append(r.items, item{kind: wire.KindRecPromise, group: g, ballot: b})
-		return r.give(wire.PromiseRecord(testCluster, g, r.c.Node, b, 0))
+		return r.give(wire.PromiseRecord(testCluster, g, r.c.Node, b, 0, nil))
 	case "sync":
 		return r.sync(r.l.Sync, r.c.Policy.Mode == Always)
 	case "flush":

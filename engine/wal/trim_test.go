@@ -34,8 +34,8 @@ func TestPromisesOutliveTheirSegments(t *testing.T) {
 	l := bootstrapped(t, memConfig(m))
 	high := wire.NewBallot(7, 3)
 	recs := []wire.Record{
-		wire.PromiseRecord(testCluster, 2, 1, high, 0), // a promise, no vote
-		acceptRecord(3, 1, high+1, 10),                 // a vote at a ballot never promised by a record of its own
+		wire.PromiseRecord(testCluster, 2, 1, high, 0, nil), // a promise, no vote
+		acceptRecord(3, 1, high+1, 10),                      // a vote at a ballot never promised by a record of its own
 	}
 	if _, err := l.Append(recs); err != nil {
 		t.Fatal(err)

@@ -57,6 +57,11 @@ const (
 	RecoveredNotSynced
 	TailNotWiped
 	SnapshotNameNotSynced
+
+	// Those below are found by the schedules and stories of engine/paxos.
+	SuspectVotes
+	IncarnationIgnored
+	HealCountsSelf
 	bugs
 )
 
@@ -69,6 +74,7 @@ var names = [bugs]string{
 	"stalled disk leads", "lowest vote wins", "new leader proposes over votes", "bad group in the middle taken for the end",
 	"", "zeros taken for the end of the log", "segment's name not synced", "segment reused before the trim is durable",
 	"recovered records not made durable", "torn tail not wiped", "snapshot's name not synced",
+	"suspect votes", "incarnation ignored", "healing counts the healed",
 }
 
 // SlowApply spends a tenth more processor time, in a busy wait after Apply. Nothing it does is wrong, so it is none of All:
