@@ -36,6 +36,7 @@ func (r *run) result() *result.Result {
 		FsyncP50: r.limits.Fsync.P50, FsyncP99: r.limits.Fsync.P99, LoopbackRTTP50: r.limits.LoopbackRTT.P50, PipeOpsPerSec: r.limits.Pipe.OpsPerSecond,
 	}
 	out.Stages = r.spent.stages
+	out.Throughput.Resent, out.Throughput.Busy = r.resent, r.busy
 	out.Cost = r.spent.perOp(r.counted())
 	out.Nodes = r.spent.nodes
 	r.faults(out)

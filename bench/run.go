@@ -36,6 +36,8 @@ type run struct {
 
 	measuring time.Time // the end of warm-up
 	loaded    *load.Result
+	resent    uint64 // by the client libraries
+	busy      uint64
 	spent     spent
 	injected  []cluster.Injected
 	final     []engine.Status // of all nodes, at the same applied slot
@@ -225,6 +227,7 @@ func (r *run) drive(ctx context.Context, targets []load.Target) error {
 	r.loaded, err = load.Run(loading, l, targets)
 	err = errors.Join(err, beside.end(ctx))
 	r.injected, r.spent, r.measuring = beside.injected, beside.spent, beside.measuring
+	r.resent, r.busy = retries(targets)
 	err = errors.Join(err, closeTargets(targets))
 	if err == nil && ctx.Err() != nil { // the load was aborted, which is no error of its own
 		err = ctx.Err()

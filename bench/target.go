@@ -113,6 +113,17 @@ func (t *target) Query(req []byte, mode load.ReadMode, done load.Completion) err
 // Close implements load.Target.
 func (t *target) Close() error { return t.client.Close() }
 
+// retries sums up what the clients had to send again, and how often they were turned away.
+func retries(targets []load.Target) (resent, busy uint64) {
+	for _, t := range targets {
+		if own, ok := t.(*target); ok {
+			s := own.client.Stats()
+			resent, busy = resent+s.Resends, busy+s.Busy
+		}
+	}
+	return resent, busy
+}
+
 // queueBlocks is how many full blocks may wait in a client library: those of the call interface, whose blocks the
 // library cuts.
 const queueBlocks = 1 << 12

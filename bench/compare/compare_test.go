@@ -298,7 +298,7 @@ func TestFormats(t *testing.T) {
 		r := Judge(drifting(5, n, 0), DefaultOptions())
 		r.LabelA, r.LabelB = "--window 8", "--window 16"
 		var text, markdown, encoded bytes.Buffer
-		if err := errors.Join(r.Text(&text), r.Markdown(&markdown), r.JSON(&encoded)); err != nil {
+		if err := errors.Join(r.Page().Text(&text), r.Page().Markdown(&markdown), r.JSON(&encoded)); err != nil {
 			t.Fatal(err)
 		}
 		for _, s := range []string{want, "throughput (gate)", "log bytes", "--window 16"} {

@@ -56,7 +56,7 @@ func Judge(s Sets, o Options) *Report {
 	r := &Report{SchemaVersion: SchemaVersion, Kind: Kind, Threshold: o.Threshold, Paired: s.Paired, RunsA: len(s.A), RunsB: len(s.B), Verdict: OK}
 	for i, all := range [][]*result.Result{s.A, s.LockA, s.B, s.LockB} {
 		for _, run := range all {
-			if run.Safety.Verdict == result.Violated || run.Safety.Linearizable == result.Violated {
+			if run.Violates() {
 				r.Verdict = Violated
 				r.reason("side %s violated safety; seed %d", string("AB"[i/2]), run.Seed)
 			}
@@ -122,7 +122,7 @@ func exact(c *count, stage string, a, b []*result.Result) (Metric, bool) {
 	if len(va) == 0 || len(vb) == 0 {
 		return Metric{}, false
 	}
-	m := Metric{Name: c.name, Stage: stage, unit: c.unit, Better: lower, Tolerance: c.tolerance, Verdict: Info}
+	m := Metric{Name: c.name, Stage: stage, Better: lower, Tolerance: c.tolerance, Verdict: Info}
 	if c.higher {
 		m.Better = higher
 	}
@@ -145,7 +145,7 @@ func (s *Sets) timed(t *timing, level, threshold float64) (Metric, bool) {
 	if len(va) == 0 || len(vb) == 0 || len(va) < len(s.A) || len(vb) < len(s.B) {
 		return Metric{}, false // also what not all runs have
 	}
-	m := Metric{Name: t.name, Stage: Load, unit: t.unit, Better: lower}
+	m := Metric{Name: t.name, Stage: Load, Better: lower}
 	if t.higher {
 		m.Better = higher
 	}
@@ -233,18 +233,21 @@ func number(v float64) *float64 {
 	return &v
 }
 
+// throughput is the one time that is a rate; the others are durations.
+const throughput = "throughput"
+
 // timing is a metric that varies from run to run.
 type timing struct {
-	name, unit string
-	higher     bool
-	value      func(*result.Result) float64
+	name   string
+	higher bool
+	value  func(*result.Result) float64
 }
 
 var timings = []timing{
-	{"throughput", "ops/s", true, func(r *result.Result) float64 { return r.Throughput.OpsPerSec }},
-	{"p50", "ns", false, func(r *result.Result) float64 { return float64(r.Latency.Response.P50) }},
-	{"p99", "ns", false, func(r *result.Result) float64 { return float64(r.Latency.Response.P99) }},
-	{"cpu", "ns", false, func(r *result.Result) float64 { return r.Cost.CPU }},
+	{throughput, true, func(r *result.Result) float64 { return r.Throughput.OpsPerSec }},
+	{"p50", false, func(r *result.Result) float64 { return float64(r.Latency.Response.P50) }},
+	{"p99", false, func(r *result.Result) float64 { return float64(r.Latency.Response.P99) }},
+	{"cpu", false, func(r *result.Result) float64 { return r.Cost.CPU }},
 }
 
 // TimeNames are the names that Options.Gates may hold.
@@ -260,19 +263,19 @@ func TimeNames() []string {
 // influence of timing on lockstep runs: heartbeats are messages and bytes and come by the clock; fsyncs of a follower
 // may fall together; the runtime allocates in the background.
 type count struct {
-	name, unit string
-	higher     bool
-	tolerance  float64
-	value      func(*result.Result) float64
+	name      string
+	higher    bool
+	tolerance float64
+	value     func(*result.Result) float64
 }
 
 var counts = []count{
-	{"fsyncs", "", false, 0.10, func(r *result.Result) float64 { return perCommand(r, r.Cost.Fsyncs) }},
-	{"messages", "", false, 0.03, func(r *result.Result) float64 { return perCommand(r, r.Cost.Messages) }},
-	{"log bytes", "B", false, 0.01, func(r *result.Result) float64 { return perCommand(r, r.Cost.WALBytes) }},
-	{"network bytes", "B", false, 0.03, func(r *result.Result) float64 { return perCommand(r, r.Cost.NetBytes) }},
-	{"allocations", "", false, 0.10, func(r *result.Result) float64 { return perCommand(r, r.Cost.Allocs) }},
-	{"batch occupancy", "", true, 0.02, occupancy},
+	{"fsyncs", false, 0.10, func(r *result.Result) float64 { return perCommand(r, r.Cost.Fsyncs) }},
+	{"messages", false, 0.03, func(r *result.Result) float64 { return perCommand(r, r.Cost.Messages) }},
+	{"log bytes", false, 0.01, func(r *result.Result) float64 { return perCommand(r, r.Cost.WALBytes) }},
+	{"network bytes", false, 0.03, func(r *result.Result) float64 { return perCommand(r, r.Cost.NetBytes) }},
+	{"allocations", false, 0.10, func(r *result.Result) float64 { return perCommand(r, r.Cost.Allocs) }},
+	{"batch occupancy", true, 0.02, occupancy},
 }
 
 // perCommand turns a cost per acknowledged operation into one per executed command. Operations are counted by the

@@ -90,7 +90,7 @@ func valid(runs []*result.Result, side string, notes *[]string) []*result.Result
 	var out []*result.Result
 	for _, r := range runs {
 		switch {
-		case r.Safety.Verdict == result.Violated || r.Safety.Linearizable == result.Violated:
+		case r.Violates():
 			out = append(out, r)
 		case r.Validity.Verdict == result.Invalid:
 			*notes = append(*notes, fmt.Sprintf("an invalid run of %s is left out: %s", side, strings.Join(r.Validity.Reasons, "; ")))

@@ -1,10 +1,8 @@
 package compare
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/paxbench/paxbench/bench/result"
 	"github.com/paxbench/paxbench/bench/table"
@@ -80,8 +78,6 @@ type Metric struct {
 	P          *float64 `json:"mann_whitney_p,omitempty"`            // unpaired, for information
 	Detectable *float64 `json:"minimum_detectable_effect,omitempty"` // a change for the worse, relative
 	Verdict    string   `json:"verdict"`
-
-	unit string
 }
 
 // Summary is one side: the median, and its interval at 95% or, of counts and of fewer than six times, the range.
@@ -101,57 +97,21 @@ func (r *Report) JSON(w io.Writer) error {
 	if out.Metrics == nil {
 		out.Metrics = []Metric{}
 	}
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", " ")
-	if err := e.Encode(&out); err != nil {
-		return fmt.Errorf("compare: %w", err)
-	}
-	return nil
+	return table.JSON(w, &out)
 }
 
-// Text writes the report for people.
-func (r *Report) Text(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "paxbench compare\n  A  %s\n  B  %s\n  %s\n", r.LabelA, r.LabelB, r.design())
-	for _, part := range r.parts() {
-		fmt.Fprintf(&b, "\n%s  %s\n%s", part.name, part.words, part.table.Text())
-	}
-	fmt.Fprintf(&b, "\nVERDICT   %s\n", r.sentence())
+// Page is the report for people.
+func (r *Report) Page() *table.Page {
+	p := &table.Page{Name: "paxbench compare", Setup: []table.Line{{Name: "A", Text: r.LabelA}, {Name: "B", Text: r.LabelB}, {Text: r.design()}}}
+	r.tables(p)
+	p.Say("VERDICT", "%s", r.sentence())
 	for _, reason := range r.Reasons {
-		fmt.Fprintf(&b, "  - %s\n", reason)
+		p.Say("", "%s", reason)
 	}
 	for _, note := range r.Notes {
-		fmt.Fprintf(&b, "NOTE      %s\n", note)
+		p.Say("NOTE", "%s", note)
 	}
-	return write(w, b.String())
-}
-
-// Markdown writes the report for a CI step summary.
-func (r *Report) Markdown(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "## paxbench compare: %s\n\n%s\n\n", r.Verdict, r.sentence())
-	for _, reason := range r.Reasons {
-		fmt.Fprintf(&b, "- %s\n", reason)
-	}
-	fmt.Fprintf(&b, "\n- A: `%s`\n- B: `%s`\n- %s\n", r.LabelA, r.LabelB, r.design())
-	for _, part := range r.parts() {
-		fmt.Fprintf(&b, "\n**%s**: %s\n\n%s", part.name, part.words, part.table.Markdown())
-	}
-	for i, note := range r.Notes {
-		if i == 0 {
-			b.WriteString("\n")
-		}
-		fmt.Fprintf(&b, "- note: %s\n", note)
-	}
-	return write(w, b.String())
-}
-
-func write(w io.Writer, text string) error {
-	if _, err := io.WriteString(w, text); err != nil {
-		return fmt.Errorf("compare: write report: %w", err)
-	}
-	return nil
+	return p
 }
 
 // design says what was done.
@@ -178,49 +138,39 @@ func (r *Report) sentence() string {
 	return "SAFETY VIOLATED: performance is beside the point:"
 }
 
-type part struct {
-	name, words string
-	table       table.Table
-}
-
-// parts are the tables that have rows.
-func (r *Report) parts() []part {
-	parts := []part{
-		{"EXACT COUNTS", "per command, one command in flight, over all nodes", countTable()},
-		{"COUNTS UNDER LOAD", "per command; those that vary depend on timing here and do not gate", countTable()},
-		{"TIMES", "B/A with its interval; gates are marked", table.Table{
-			Head: []string{"", "A", "B", "B/A", "interval", "confidence", "p", "detects", "verdict"}, Left: map[int]bool{8: true},
-		}},
-	}
+// tables are the exact counts, those under load, and the times.
+func (r *Report) tables(p *table.Page) {
+	locked, loaded := countTable(), countTable()
+	times := table.Table{Head: []string{"", "A", "B", "B/A", "interval", "confidence", "p", "detects", "verdict"}, Left: map[int]bool{8: true}}
 	for i := range r.Metrics {
 		m := &r.Metrics[i]
 		switch {
 		case m.Tolerance == 0:
-			name := m.Name
-			if m.Gate {
-				name += " (gate)"
-			}
-			interval, confidence, detects := "-", "-", "-"
-			if m.Lo != nil {
-				interval, confidence = fmt.Sprintf("%.3f to %.3f", *m.Lo, *m.Hi), fmt.Sprintf("%.1f%%", 100*m.Confidence)
-			}
-			if m.Detectable != nil {
-				detects = fmt.Sprintf("%.1f%%", 100**m.Detectable)
-			}
-			parts[2].table.Add(name, m.show(m.A.Center), m.show(m.B.Center), decimals(m.Ratio, 3), interval, confidence, decimals(m.P, 3), detects, m.Verdict)
+			times.Add(m.timeRow()...)
 		case m.Stage == Lockstep:
-			parts[0].table.Add(m.countRow()...)
+			locked.Add(m.countRow()...)
 		default:
-			parts[1].table.Add(m.countRow()...)
+			loaded.Add(m.countRow()...)
 		}
 	}
-	out := parts[:0]
-	for _, p := range parts {
-		if len(p.table.Rows) > 0 {
-			out = append(out, p)
-		}
+	p.Add("EXACT COUNTS", "per command, one command in flight, over all nodes", locked)
+	p.Add("COUNTS UNDER LOAD", "per command; those that vary depend on timing here and do not gate", loaded)
+	p.Add("TIMES", "B/A with its interval; gates are marked", times)
+}
+
+func (m *Metric) timeRow() []string {
+	name := m.Name
+	if m.Gate {
+		name += " (gate)"
 	}
-	return out
+	interval, confidence, detects := "-", "-", "-"
+	if m.Lo != nil {
+		interval, confidence = fmt.Sprintf("%.3f to %.3f", *m.Lo, *m.Hi), fmt.Sprintf("%.1f%%", 100*m.Confidence)
+	}
+	if m.Detectable != nil {
+		detects = fmt.Sprintf("%.1f%%", 100**m.Detectable)
+	}
+	return []string{name, m.show(m.A.Center), m.show(m.B.Center), decimals(m.Ratio, 3), interval, confidence, decimals(m.P, 3), detects, m.Verdict}
 }
 
 func countTable() table.Table {
@@ -243,7 +193,7 @@ func decimals(v *float64, digits int) string {
 }
 
 func (m *Metric) show(v float64) string {
-	if m.unit == "ns" {
+	if m.Name != throughput {
 		return result.Duration(int64(v + 0.5))
 	}
 	return result.Count(v)

@@ -136,7 +136,7 @@ func (d *driver) enough() bool {
 // violated takes a pair of which one side violated safety out of the comparison, and ends it.
 func (d *driver) violated(name string, pair [2]*result.Result) error {
 	for side, r := range pair {
-		if r == nil || r.Safety.Verdict != result.Violated && r.Safety.Linearizable != result.Violated {
+		if r == nil || !r.Violates() {
 			continue
 		}
 		d.log("%s: %c violated safety", name, 'A'+side)

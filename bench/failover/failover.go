@@ -95,7 +95,7 @@ func Summarize(r *result.Result, p Plan) *Report {
 	out := &Report{
 		SchemaVersion: SchemaVersion, Kind: Kind, Fault: p.Fault, Seed: r.Seed, Asked: p.Kills, Losses: len(r.Faults), Run: r,
 	}
-	if r.Safety.Verdict == result.Violated || r.Safety.Linearizable == result.Violated {
+	if r.Violates() {
 		return out
 	}
 	of := func(name, words string, value func(*result.Fault) int64) {

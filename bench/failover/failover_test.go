@@ -88,7 +88,7 @@ func TestDistributions(t *testing.T) {
 		t.Errorf("%+v", up)
 	}
 	var text, markdown, encoded bytes.Buffer
-	if err := errors.Join(r.Text(&text), r.Markdown(&markdown), r.JSON(&encoded)); err != nil {
+	if err := errors.Join(r.Page().Text(&text), r.Page().Markdown(&markdown), r.JSON(&encoded)); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"20 of 20 x kill:leader on 3 nodes", "never", "10.5 ms", "0 lost"} {
@@ -111,7 +111,7 @@ func TestViolated(t *testing.T) {
 		return r, err
 	}, bench.DefaultConfig(), plan())
 	var text, encoded bytes.Buffer
-	if err := errors.Join(r.Text(&text), r.JSON(&encoded)); err != nil {
+	if err := errors.Join(r.Page().Text(&text), r.JSON(&encoded)); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(text.String(), " ms") || !strings.Contains(text.String(), "3 lost") || !strings.Contains(encoded.String(), `"voided": true`) {

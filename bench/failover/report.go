@@ -46,60 +46,30 @@ type Distribution struct {
 
 // JSON writes the report, with the run in it.
 func (r *Report) JSON(w io.Writer) error {
-	out := *r
+	run, err := r.Run.Raw() // which withholds what may not be shown
+	if err != nil {
+		return err
+	}
+	type plain Report
+	out := plain(*r)
 	if out.Distributions == nil {
 		out.Distributions = []Distribution{}
 	}
-	var run strings.Builder
-	if err := r.Run.Encode(&run); err != nil { // which withholds what may not be shown
-		return err
-	}
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", " ")
-	type plain Report
-	if err := e.Encode(struct {
+	return table.JSON(w, struct {
 		plain
 		Run json.RawMessage `json:"run"`
-	}{plain(out), json.RawMessage(run.String())}); err != nil {
-		return fmt.Errorf("failover: %w", err)
-	}
-	return nil
+	}{out, run})
 }
 
-// Text writes the report for people.
-func (r *Report) Text(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "paxbench failover: %s\n\n", r.title())
-	if r.Distributions != nil {
-		t := r.table()
-		b.WriteString(t.Text() + "\n")
+// Page is the report for people.
+func (r *Report) Page() *table.Page {
+	p := &table.Page{Name: "paxbench failover", Title: r.title()}
+	p.Add("", "", r.table())
+	r.Run.Say(p.Say)
+	for _, note := range r.Notes {
+		p.Say("NOTE", "%s", note)
 	}
-	for _, line := range r.verdicts() {
-		fmt.Fprintf(&b, "%-9s %s\n", line[0], line[1])
-	}
-	return write(w, b.String())
-}
-
-// Markdown writes the report for a CI step summary.
-func (r *Report) Markdown(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "## paxbench failover: %s\n\n", r.title())
-	if r.Distributions != nil {
-		t := r.table()
-		b.WriteString(t.Markdown() + "\n")
-	}
-	for _, line := range r.verdicts() {
-		fmt.Fprintf(&b, "- %s: %s\n", strings.ToLower(line[0]), line[1])
-	}
-	return write(w, b.String())
-}
-
-func write(w io.Writer, text string) error {
-	if _, err := io.WriteString(w, text); err != nil {
-		return fmt.Errorf("failover: write report: %w", err)
-	}
-	return nil
+	return p
 }
 
 func (r *Report) title() string {
@@ -125,41 +95,4 @@ func (r *Report) table() table.Table {
 			fmt.Sprint(d.Count), fmt.Sprint(d.Never), d.Words)
 	}
 	return t
-}
-
-// verdicts are the lines at the end: a name and a sentence.
-func (r *Report) verdicts() [][2]string {
-	s, p := &r.Run.Safety, &r.Run.Throughput
-	var out [][2]string
-	say := func(name, format string, args ...any) {
-		out = append(out, [2]string{name, fmt.Sprintf(format, args...)})
-	}
-	switch s.Verdict {
-	case result.Violated:
-		say("SAFETY", "VIOLATED: of %s acknowledged writes %d lost, %d doubled, %d otherwise wrong; performance numbers are withheld", result.Count(float64(s.Acked)), s.Lost, s.Duplicated, s.Wrong)
-		for _, d := range s.Details {
-			say("", "%s", d)
-		}
-		return out
-	case result.OK:
-		say("SAFETY", "ok: all %s acknowledged writes were read back from %d replicas: 0 lost, 0 doubled; %s of unknown outcome", result.Count(float64(s.Acked)), s.Replicas, result.Count(float64(s.Unknown)))
-	default:
-		say("SAFETY", "%s", s.Verdict)
-	}
-	say("OPS", "%s acknowledged, %s failed, %s of unknown outcome", result.Count(float64(p.Ops)), result.Count(float64(p.Failed)), result.Count(float64(p.Unknown)))
-	for _, slo := range r.Run.SLOs {
-		word := "met"
-		if !slo.Met {
-			word = "MISSED"
-		}
-		say("SLO", "%s: %s", word, slo.Text)
-	}
-	say("VALIDITY", "%s", r.Run.Validity.Verdict)
-	for _, reason := range r.Run.Validity.Reasons {
-		say("", "%s", reason)
-	}
-	for _, note := range r.Notes {
-		say("NOTE", "%s", note)
-	}
-	return out
 }

@@ -21,6 +21,14 @@ type Config struct {
 	Rate    float64
 	Arrival Arrival
 
+	// Bursts multiply the rate of an open loop for a while, in ascending order and apart from one another.
+	Bursts []Burst
+
+	// Patience bounds how long an operation of an open loop that is due waits in the generator for room: then it is
+	// given up, certainly not done, and counted (Result.Expired). Users do the same. 0: it waits for the end of the
+	// drain.
+	Patience time.Duration
+
 	// Warmup comes before measuring starts, Duration is how long measuring lasts (default 10 s unless Ops is set).
 	Warmup   time.Duration
 	Duration time.Duration
@@ -79,6 +87,13 @@ type Config struct {
 	timers bool // tests in virtual time: alarms by package time, not by the kernel
 }
 
+// Burst is a stretch of the measuring window with another rate.
+type Burst struct {
+	At     time.Duration // from the start of measuring
+	For    time.Duration
+	Factor float64 // of Config.Rate
+}
+
 const (
 	// KeysMax bounds Config.Keys: the ledger of a KV load takes 24 bytes per key, 384 MiB at the bound.
 	KeysMax = 1 << 24
@@ -129,6 +144,12 @@ func (c Config) Validate() error {
 	check(c.Clients >= 1 && c.Clients <= ClientsMax, "clients", c.Clients, "want 1 to %d", ClientsMax)
 	check(c.Inflight >= 1 && c.Inflight <= inflightMax, "inflight", c.Inflight, "want 1 to %d operations per client", inflightMax)
 	check(c.Rate >= 0 && c.Rate <= 1e9 && !math.IsNaN(c.Rate), "rate", c.Rate, "want operations per second, or 0 for a closed loop")
+	check(len(c.Bursts) == 0 || c.Rate > 0, "rate", c.Rate, "bursts multiply the rate of an open loop: give one")
+	for i, b := range c.Bursts {
+		apart := i == 0 || b.At >= c.Bursts[i-1].At+c.Bursts[i-1].For
+		check(b.At >= 0 && b.For > 0 && apart && b.Factor > 0 && b.Factor <= 1000, "burst", b, "want ascending times of the window that do not overlap, and a factor above 0, at most 1000")
+	}
+	check(c.Patience >= 0, "patience", c.Patience, "want a duration such as 1s, or 0 for no bound")
 	check(c.Warmup >= 0, "warmup", c.Warmup, "want a duration such as 2s, or 0")
 	check(c.Duration >= 0, "duration", c.Duration, "want a duration such as 10s")
 	check(c.Keys >= 1 && c.Keys <= KeysMax, "keys", c.Keys, "want 1 to %d: the record of acknowledged writes takes memory per key", KeysMax)

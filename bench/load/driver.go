@@ -33,6 +33,7 @@ type driver struct {
 	blocked bool
 	ended   bool // issues nothing any more
 	unsent  uint64
+	expired uint64 // given up after Config.Patience, and measured
 }
 
 // pauseMax bounds how long a client of a closed loop waits before it issues again after a failure.
@@ -98,9 +99,14 @@ func (d *driver) issueOpen(now int64) int64 {
 			return never
 		}
 		if r.giveUp.Load() {
-			d.unsent = d.due.skip(stop)
+			d.unsent, _ = d.due.skip(stop)
 			d.ended = true
 			return never
+		}
+		if patience := int64(r.config.Patience); patience > 0 && d.due.at < now-patience {
+			_, expired := d.due.skip(min(now-patience, stop))
+			d.expired += expired
+			continue
 		}
 		if d.due.at > now {
 			return d.due.at

@@ -60,6 +60,9 @@ func (r *Result) Judge(l Limits) (reasons, notes []string) {
 	if len(r.Ledger.faults) > 0 {
 		add(&reasons, "the client library broke its promises: "+r.Ledger.faults[0])
 	}
+	if r.Expired > 0 {
+		add(&notes, fmt.Sprintf("%d operations were given up after they had waited %v to be sent", r.Expired, r.Config.Patience))
+	}
 	if !l.Faults {
 		add(&reasons, r.little(l))
 		add(&notes, r.drift(l))
@@ -116,7 +119,7 @@ func (r *Result) late(l Limits) string {
 // three numbers that are measured in three ways.
 func (r *Result) little(l Limits) string {
 	mean := r.Service.Mean()
-	bad := float64(r.Failed + r.Unknown + r.Unsent)
+	bad := float64(r.Failed + r.Unknown + r.Unsent + r.Expired)
 	steady := r.Window > 0 && !r.Partial && float64(r.Window) >= 20*mean && bad <= 0.01*float64(r.Ops)
 	if !steady || r.Ops == 0 {
 		return ""

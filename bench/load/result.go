@@ -26,6 +26,7 @@ type Result struct {
 	Failed  uint64
 	Unknown uint64
 	Unsent  uint64
+	Expired uint64 // given up in the generator after Config.Patience
 
 	// Latencies of the operations that were due within the window and acknowledged, whenever that was. Response is
 	// from due to acknowledged, Service from sent to acknowledged, Lag from due to sent. In a closed loop an
@@ -88,6 +89,7 @@ func (r *run) result() *Result {
 		}
 		for _, d := range w.drivers {
 			out.Unsent += d.unsent
+			out.Expired += d.expired
 		}
 	}
 	stop := r.stop.Load()

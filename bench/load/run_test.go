@@ -94,7 +94,8 @@ func TestOpenLoopExact(t *testing.T) {
 			all := c.withDefaults()
 			for i := range c.Clients {
 				s := newSchedule(&all, i)
-				due += s.skip(int64(3 * time.Second))
+				n, _ := s.skip(int64(3 * time.Second))
+				due += n
 			}
 			if math.Abs(float64(due)-2100) > 5*math.Sqrt(2100) {
 				t.Errorf("%d operations due in 3 s at 700/s", due)
@@ -239,6 +240,46 @@ func TestSaturationIsFlagged(t *testing.T) {
 	}
 	if reasons, _ := r.Judge(Limits{}); len(reasons) == 0 {
 		t.Error("a saturated run is called valid")
+	}
+}
+
+// A burst must bring as many operations as its factor says, where it says, and leave the rest of the schedule at its
+// rate; what an impatient user gives up must be counted and not be sent late.
+func TestBursts(t *testing.T) {
+	for _, arrival := range []Arrival{Uniform, Poisson} {
+		r, _ := virtual(t, Null, time.Millisecond, Config{
+			Clients: 3, Inflight: 1000, Rate: 2000, Arrival: arrival, Warmup: time.Second, Duration: 10 * time.Second,
+			Bursts: []Burst{{2 * time.Second, 3 * time.Second, 2.5}, {7 * time.Second, time.Second, 0.5}},
+		}, nil)
+		want := map[int]float64{0: 2000, 1: 2000, 2: 5000, 3: 5000, 4: 5000, 5: 2000, 6: 2000, 7: 1000, 8: 2000, 9: 2000}
+		slack := 5.0
+		if arrival == Poisson {
+			slack = 350 // five standard deviations
+		}
+		for _, i := range r.Intervals {
+			n := int(i.Start / int64(time.Second))
+			if math.Abs(float64(i.Ops)-want[n]) > slack && n < 10 {
+				t.Errorf("%v: second %d has %d operations, want %.0f", arrival, n, i.Ops, want[n])
+			}
+		}
+		if max := time.Duration(r.Response.Max()); max > 5*time.Millisecond || r.Expired != 0 {
+			t.Errorf("%v: response max %v, %d expired", arrival, max, r.Expired)
+		}
+	}
+	r, _ := virtual(t, Null, 10*time.Millisecond, Config{ // takes 200/s
+		Clients: 2, Inflight: 1, Rate: 100, Warmup: time.Second, Duration: 20 * time.Second, Patience: 300 * time.Millisecond,
+		Bursts: []Burst{{2 * time.Second, 5 * time.Second, 10}},
+	}, nil)
+	due := uint64(r.Response.TotalCount()) + r.Expired
+	if due != 100*15+1000*5 || r.Expired < 3800 || r.Expired > 4000 || r.Unsent+r.Failed+r.Unknown != 0 {
+		t.Errorf("%d operations accounted for, 6500 were due; %d expired, about 3900 could not be served", due, r.Expired)
+	}
+	if max := time.Duration(r.Response.Max()); max > 330*time.Millisecond {
+		t.Errorf("response max %v: sent after users had given up", max)
+	}
+	last := r.Intervals[len(r.Intervals)-3]
+	if time.Duration(last.P99) > 12*time.Millisecond || r.BacklogPeak > 400 {
+		t.Errorf("after the burst p99 is %v; backlog up to %d", time.Duration(last.P99), r.BacklogPeak)
 	}
 }
 

@@ -19,6 +19,7 @@ type schedule struct {
 	t       float64 // poisson: at, not rounded
 	rng     *rand.PCG
 
+	bursts  []segment
 	measure int64  // operations due from here on count against left
 	left    uint64 // measured operations still to come, the one at at included; only if limited
 	limited bool
@@ -34,6 +35,7 @@ func newSchedule(c *Config, client int) schedule {
 		gap:     float64(c.Clients) / c.Rate * 1e9,
 		offset:  float64(client) / c.Rate * 1e9,
 		rng:     rand.NewPCG(c.Seed, uint64(c.Series)<<33|1<<32|uint64(client)),
+		bursts:  segments(c),
 		measure: int64(c.Warmup), left: share(c.Ops, c.Clients, client), limited: c.Ops > 0,
 	}
 	if s.arrival == Poisson {
@@ -71,7 +73,7 @@ func (s *schedule) place() {
 	if s.arrival == Uniform {
 		t = s.offset + float64(s.i)*s.gap
 	}
-	s.at = int64(t + 0.5)
+	s.at = int64(s.real(t) + 0.5)
 	if s.limited && s.left == 0 && s.at >= s.measure {
 		s.at = never
 	}
@@ -84,18 +86,68 @@ func (s *schedule) pending(now, stop int64) uint64 {
 	if s.at > end {
 		return 0
 	}
-	n := uint64(float64(end-s.at)/s.gap) + 1
+	n := uint64((s.paced(float64(end))-s.paced(float64(s.at)))/s.gap) + 1
 	if s.limited && s.at >= s.measure {
 		n = min(n, s.left)
 	}
 	return n
 }
 
-// skip passes over all operations due before stop and says how many there were.
-func (s *schedule) skip(stop int64) (n uint64) {
+// skip passes over all operations due before stop and says how many there were, and how many of them measured.
+func (s *schedule) skip(stop int64) (all, measured uint64) {
 	for s.at < stop {
+		if s.at >= s.measure {
+			measured++
+		}
 		s.advance()
-		n++
+		all++
 	}
-	return n
+	return all, measured
+}
+
+// segment is a burst on the two axes of time: where the rate is multiplied by k, a clock that the operations are equally
+// spaced on runs k times as fast. Arrivals, exponential gaps too, are drawn on that clock and carried over: so a burst is
+// a Poisson process of the higher rate, not one stretched.
+type segment struct {
+	real, paced float64 // its start
+	length      float64 // real
+	factor      float64
+}
+
+func segments(c *Config) []segment {
+	var out []segment
+	ahead := 0.0 // of the paced clock
+	for _, b := range c.Bursts {
+		start, length := float64(c.Warmup+b.At), float64(b.For)
+		out = append(out, segment{start, start + ahead, length, b.Factor})
+		ahead += length * (b.Factor - 1)
+	}
+	return out
+}
+
+// real is the time at which the paced clock shows t.
+func (s *schedule) real(t float64) float64 {
+	ahead := 0.0
+	for _, b := range s.bursts {
+		if t < b.paced {
+			break
+		}
+		if in := (t - b.paced) / b.factor; in < b.length {
+			return b.real + in
+		}
+		ahead += b.length * (b.factor - 1)
+	}
+	return t - ahead
+}
+
+// paced is what the paced clock shows at a time.
+func (s *schedule) paced(at float64) float64 {
+	ahead := 0.0
+	for _, b := range s.bursts {
+		if at < b.real {
+			break
+		}
+		ahead += min(at-b.real, b.length) * (b.factor - 1)
+	}
+	return at + ahead
 }

@@ -34,7 +34,7 @@ func New(l *load.Result, limits load.Limits) *Result {
 		Validity: Validity{Verdict: Valid},
 		Safety:   Safety{Verdict: Unchecked, Linearizable: Unchecked},
 		Throughput: Throughput{
-			Ops: l.Ops, OpsPerSec: l.OpsPerSecond, Failed: l.Failed, Unknown: l.Unknown, Unsent: l.Unsent, Window: int64(l.Window),
+			Ops: l.Ops, OpsPerSec: l.OpsPerSecond, Failed: l.Failed, Unknown: l.Unknown, Unsent: l.Unsent, Expired: l.Expired, Window: int64(l.Window),
 		},
 		Latency:    Latencies{Response: FromHistogram(l.Response), Service: FromHistogram(l.Service), Lag: FromHistogram(l.Lag)},
 		Histograms: histogramsOf(l),

@@ -115,6 +115,9 @@ type Throughput struct {
 	Failed    uint64  `json:"failed"`  // certainly not done
 	Unknown   uint64  `json:"unknown"` // may be done
 	Unsent    uint64  `json:"unsent,omitempty"`
+	Expired   uint64  `json:"expired,omitempty"` // given up in the generator
+	Resent    uint64  `json:"resent,omitempty"`  // blocks that the client libraries sent again, warm-up included
+	Busy      uint64  `json:"busy,omitempty"`    // times that they were turned away because a queue was full
 	Window    int64   `json:"window_ns"`
 }
 

@@ -1,7 +1,6 @@
 package search
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -131,49 +130,18 @@ func (r *Report) JSON(w io.Writer) error {
 	if out.Curve == nil {
 		out.Curve = []*Point{}
 	}
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", " ")
-	if err := e.Encode(&out); err != nil {
-		return fmt.Errorf("search: %w", err)
-	}
-	return nil
+	return table.JSON(w, &out)
 }
 
-// Text writes the report for people.
-func (r *Report) Text(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "paxbench search: %s\n\n", strings.Join(r.SLOs, ", "))
-	if len(r.Curve) > 0 {
-		t := r.table()
-		b.WriteString(t.Text() + "\n")
-	}
-	fmt.Fprintf(&b, "RESULT    %s\n", r.sentence())
+// Page is the report for people.
+func (r *Report) Page() *table.Page {
+	p := &table.Page{Name: "paxbench search", Title: strings.Join(r.SLOs, ", ")}
+	p.Add("", "", r.table())
+	p.Say("RESULT", "%s", r.sentence())
 	for _, note := range r.Notes {
-		fmt.Fprintf(&b, "NOTE      %s\n", note)
+		p.Say("NOTE", "%s", note)
 	}
-	return write(w, b.String())
-}
-
-// Markdown writes the report for a CI step summary.
-func (r *Report) Markdown(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "## paxbench search: `%s`\n\n%s\n\n", strings.Join(r.SLOs, ", "), r.sentence())
-	if len(r.Curve) > 0 {
-		t := r.table()
-		b.WriteString(t.Markdown())
-	}
-	for _, note := range r.Notes {
-		fmt.Fprintf(&b, "\n- note: %s\n", note)
-	}
-	return write(w, b.String())
-}
-
-func write(w io.Writer, text string) error {
-	if _, err := io.WriteString(w, text); err != nil {
-		return fmt.Errorf("search: write report: %w", err)
-	}
-	return nil
+	return p
 }
 
 func (r *Report) sentence() string {

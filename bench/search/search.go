@@ -238,7 +238,7 @@ func (s *search) measure(p *Point) error {
 		return err
 	}
 	s.runs++
-	if r.Safety.Verdict == result.Violated || r.Safety.Linearizable == result.Violated {
+	if r.Violates() {
 		s.violated = r
 		return errEnd
 	}

@@ -158,7 +158,7 @@ func TestFormats(t *testing.T) {
 		t.Fatal(err)
 	}
 	var text, markdown, encoded bytes.Buffer
-	if err := errors.Join(r.Text(&text), r.Markdown(&markdown), r.JSON(&encoded)); err != nil {
+	if err := errors.Join(r.Page().Text(&text), r.Page().Markdown(&markdown), r.JSON(&encoded)); err != nil {
 		t.Fatal(err)
 	}
 	var back Report

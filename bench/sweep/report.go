@@ -1,7 +1,6 @@
 package sweep
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -93,32 +92,17 @@ func (r *Report) JSON(w io.Writer) error {
 	if out.Rows == nil {
 		out.Rows = []Row{}
 	}
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", " ")
-	if err := e.Encode(&out); err != nil {
-		return fmt.Errorf("sweep: %w", err)
+	return table.JSON(w, &out)
+}
+
+// Page is the report for people.
+func (r *Report) Page() *table.Page {
+	p := &table.Page{Name: "paxbench sweep", Title: r.title()}
+	p.Add("", "", r.table())
+	for _, remark := range r.remarks() {
+		p.Say("NOTE", "%s", remark)
 	}
-	return nil
-}
-
-// Text writes the table for people.
-func (r *Report) Text(w io.Writer) error {
-	t := r.table()
-	return write(w, fmt.Sprintf("paxbench sweep: %s\n\n%s\n%s", r.title(), t.Text(), strings.Join(r.remarks(), "\n")))
-}
-
-// Markdown writes the table for a CI step summary.
-func (r *Report) Markdown(w io.Writer) error {
-	t := r.table()
-	return write(w, fmt.Sprintf("## paxbench sweep: %s\n\n%s\n%s", r.title(), t.Markdown(), strings.Join(r.remarks(), "\n")))
-}
-
-func write(w io.Writer, text string) error {
-	if _, err := io.WriteString(w, strings.TrimRight(text, "\n")+"\n"); err != nil {
-		return fmt.Errorf("sweep: write report: %w", err)
-	}
-	return nil
+	return p
 }
 
 func (r *Report) title() string {

@@ -101,7 +101,7 @@ func TestResume(t *testing.T) {
 		t.Errorf("ran %v", ran)
 	}
 	var text, markdown, encoded bytes.Buffer
-	if err := errors.Join(r.Text(&text), r.Markdown(&markdown), r.JSON(&encoded)); err != nil {
+	if err := errors.Join(r.Page().Text(&text), r.Page().Markdown(&markdown), r.JSON(&encoded)); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"window", "400", "invalid: for a test"} {

@@ -140,7 +140,7 @@ func runError(err error) error {
 // verdictCode is the exit code of a run that has a result. The report has said why.
 func verdictCode(r *result.Result, met, interrupted bool) error {
 	switch {
-	case r.Safety.Verdict == result.Violated || r.Safety.Linearizable == result.Violated:
+	case r.Violates():
 		return &codeError{code: exitViolated}
 	case interrupted:
 		return &codeError{code: exitInterrupted}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/paxbench/paxbench/bench"
+	"github.com/paxbench/paxbench/bench/table"
 	"github.com/spf13/pflag"
 )
 
@@ -34,8 +35,7 @@ func scenarioOutput(fs *pflag.FlagSet, o *outputConfig, file string) {
 
 // renderer is a report of a scenario.
 type renderer interface {
-	Text(io.Writer) error
-	Markdown(io.Writer) error
+	Page() *table.Page
 	JSON(io.Writer) error
 }
 
@@ -54,9 +54,9 @@ func (a *app) present(r renderer, o *outputConfig) error {
 	case "json":
 		return r.JSON(a.out)
 	case "markdown":
-		return r.Markdown(a.out)
+		return r.Page().Markdown(a.out)
 	}
-	return r.Text(a.out)
+	return r.Page().Text(a.out)
 }
 
 // settingArgs are the flags that were set, by whatever source, as arguments: for a run in a process of its own.

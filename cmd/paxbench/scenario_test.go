@@ -32,6 +32,9 @@ func TestScenarioUsage(t *testing.T) {
 		{[]string{"compare", "one.json"}, "two recorded files"},
 		{[]string{"compare", empty, empty}, "there is no *.json"},
 		{[]string{"compare", "--rounds", "3", empty, empty}, "recorded sets are given"},
+		{[]string{"metastability", "--rate", "5"}, "use --peak"},
+		{[]string{"metastability", "--overload", "0.5"}, "--overload 0.5"},
+		{[]string{"metastability", "--after", "1s"}, "5s after"},
 		{[]string{"compare", "--slice", "1ms", "--a", "", "--b", ""}, "slices of at least 50ms"},
 		{[]string{"compare", "--rounds", "0", "--a", "", "--b", ""}, "--rounds 0"},
 		{[]string{"failover", "--kills", "0"}, "--kills 0"},
@@ -53,7 +56,7 @@ func TestScenarioUsage(t *testing.T) {
 			t.Errorf("%q: exit %d, stdout %q, want 2 and %q in:\n%s", c.args, code, out, c.want, errs)
 		}
 	}
-	for _, name := range []string{"compare", "failover", "sweep", "search"} {
+	for _, name := range []string{"compare", "failover", "sweep", "search", "metastability"} {
 		if code, out, _ := call(nil, name, "--help"); code != exitOK || !strings.Contains(out, "Examples:") || !strings.Contains(out, "--batch-bytes") {
 			t.Errorf("%s --help: exit %d\n%s", name, code, out)
 		}
