@@ -231,6 +231,7 @@ func (a *applier) execute(slot wire.Slot, batch wire.Batch, waiters []Completion
 		if err != nil {
 			// A property of the bytes, so every replica comes here: the slot does nothing.
 			a.g.count.malformed.Inc()
+			a.g.skips.addSlot(slot)
 			for _, w := range waiters {
 				a.g.refuse(w, wire.StatusInvalid)
 			}
@@ -279,6 +280,7 @@ func (a *applier) block(i int, blk wire.Block, at int) {
 		a.flush()
 		v, kept, refused = a.sessions.admit(blk, a.run.slot, i) // the run may hold the first of this repeat
 	}
+	a.g.skips.add(a.run.slot, uint32(i))
 	r := a.reply(blk)
 	switch v {
 	case verdictRepeat:

@@ -28,6 +28,7 @@ type Group struct {
 	applier   *applier
 	receiver  *receiver
 	transfers *transfers
+	skips     skipTable
 	loopDone  chan struct{}
 	driver    *GroupDriver // nil but in a simulator
 

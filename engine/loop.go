@@ -22,6 +22,7 @@ const (
 	eventPropose                   // a client's block in frame; one reference
 	eventQuery                     // a linearizable query
 	eventGathered                  // single commands wait in the group's gatherer
+	eventFeed                      // a subscriber wants slots
 	eventTrim                      // a snapshot is durable: forget slots up to slot
 )
 
@@ -32,6 +33,7 @@ type event struct {
 	block wire.Block // a view into frame
 	done  Completion
 	query *query
+	feed  *feed
 	slot  wire.Slot
 	at    int64 // nanotime of arrival
 }
@@ -66,6 +68,7 @@ type loop struct {
 	held       *wire.Buffer
 	heldFlight *flight
 
+	feeds     []*feed     // of subscribers, waiting
 	gathering bool        // something may wait in the gatherer
 	gathered  []*gathered // scratch
 
@@ -149,6 +152,7 @@ func (l *loop) turn(tick bool) {
 	l.pump()
 	l.askReads()
 	l.dispatch(l.core.Output())
+	l.feedAll()
 	if tick {
 		l.g.publish(l.core.Status())
 	}
@@ -172,6 +176,8 @@ func (l *loop) handle(e *event) {
 		l.asked = append(l.asked, e.query)
 	case eventGathered:
 		l.gathering = true
+	case eventFeed:
+		l.feeds = append(l.feeds, e.feed)
 	case eventTrim:
 		l.trim(e.slot)
 	default:
@@ -232,6 +238,7 @@ func (l *loop) notices() {
 	if s := wire.Slot(l.g.installed.Load()); s > l.installed {
 		l.installed = s
 		l.core.Installed(s)
+		l.g.skips.trim(s)
 		l.trimLog(s)
 	}
 	if applied > l.applied {
@@ -326,6 +333,7 @@ func (l *loop) askReads() {
 func (l *loop) trim(s wire.Slot) {
 	l.notices() // the snapshot is of an applied slot: the core must know that it is
 	l.core.Trim(s)
+	l.g.skips.trim(s)
 	l.trimLog(s)
 }
 
@@ -366,8 +374,11 @@ func (l *loop) shutdown() {
 			l.g.refuse(e.done, wire.StatusClosed)
 		case eventQuery:
 			e.query.fail(l.g, wire.StatusClosed)
+		case eventFeed:
+			l.feeds = append(l.feeds, e.feed)
 		}
 	}
+	l.failFeeds()
 	l.g.gatherer.close()
 	l.gather()
 	l.lost(wire.StatusUnknown, wire.StatusClosed)

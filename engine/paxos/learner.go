@@ -44,9 +44,20 @@ func (r *Replica) learnAnnounced() {
 
 // deliver appends slot s, the next of the chosen prefix, to the output.
 func (r *Replica) deliver(s wire.Slot) {
-	e := r.log.get(s)
 	r.chosen = s
-	r.out.Chosen = append(r.out.Chosen, Chosen{Slot: s, Ballot: e.ballot, Value: e.value(), Frame: e.frame.Retain()})
+	c, _ := r.ChosenAt(s)
+	c.Frame.Retain()
+	r.out.Chosen = append(r.out.Chosen, c)
+}
+
+// ChosenAt returns slot s of the chosen prefix; not ok: it is not chosen yet, or trimmed. The frame stays the replica's:
+// Retain it before the next call.
+func (r *Replica) ChosenAt(s wire.Slot) (c Chosen, ok bool) {
+	e := r.log.get(s)
+	if e == nil || s > r.chosen {
+		return c, false
+	}
+	return Chosen{Slot: s, Ballot: e.ballot, Value: e.value(), Frame: e.frame}, true
 }
 
 // checkFetch runs once a tick on a follower: a gap that nothing in flight has filled for two ticks is asked for.
