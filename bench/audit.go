@@ -26,6 +26,7 @@ type verdict struct {
 func (r *run) check(ctx context.Context) error {
 	waiting, cancel := context.WithTimeout(ctx, convergeLimit)
 	defer cancel()
+	r.recording.judge()
 	r.config.log("load over; waiting until all replicas have applied the same")
 	var err error
 	if r.final, err = r.nodes.Converged(waiting); err != nil {

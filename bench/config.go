@@ -53,6 +53,9 @@ type Config struct {
 	AllowMemory bool
 	// NoProbe leaves out the probes of the machine's limits.
 	NoProbe bool
+	// History, if set, is where the record of the operations is kept; Load.HistoryKeys says how many keys it holds in full.
+	// Otherwise it is removed after it was judged, unless the run failed or violated safety.
+	History string
 	// Binary is as in cluster.Config.
 	Binary string
 	// ProfileDir, if set, gets processor profiles of the measured time: of every node that is a process, and of
@@ -83,7 +86,7 @@ func DefaultConfig() Config {
 	return Config{
 		Cluster: Process, Nodes: 3, Mode: ModeMulti, Engine: cluster.DefaultSettings(), DataDir: DefaultDataDir,
 		Load: load.Config{
-			Clients: 4, Inflight: 1024, Duration: 15 * time.Second, Warmup: 3 * time.Second, Keys: 100_000,
+			Clients: 4, Inflight: 1024, Duration: 15 * time.Second, Warmup: 3 * time.Second, Keys: 100_000, HistoryKeys: HistoryKeysDefault,
 			Values: load.Values{Sizes: load.FixedSize(16), Ratio: 1},
 		},
 	}

@@ -77,6 +77,7 @@ func (r *run) safety(out *result.Result) {
 	out.SetSafety(v.findings, len(v.diverged)+len(v.log.Findings) > 0)
 	out.Safety.Details = append(out.Safety.Details, v.diverged...)
 	out.Safety.Details = append(out.Safety.Details, v.log.Findings...)
+	r.historyVerdict(out)
 }
 
 // judge adds what only the surroundings of the load can tell about its validity.
@@ -139,12 +140,15 @@ func nodeNames(nodes []wire.NodeID) string {
 
 // clean ends what runs and removes the data. A run that failed keeps it, for a look at the logs.
 func (r *run) clean(remove bool) error {
-	if r.cluster == nil && r.dir == "" {
-		return nil
-	}
 	var err error
+	if r.recording != nil {
+		err = r.recording.clean(remove)
+	}
+	if r.cluster == nil && r.dir == "" {
+		return err
+	}
 	if r.cluster != nil {
-		err = r.cluster.Close()
+		err = errors.Join(err, r.cluster.Close())
 	}
 	if !remove || r.config.KeepData {
 		r.config.log("data kept in %s", r.dir)

@@ -40,6 +40,7 @@ type run struct {
 	busy      uint64
 	spent     spent
 	injected  []cluster.Injected
+	recording *recording
 	final     []engine.Status // of all nodes, at the same applied slot
 	verdict   verdict
 }
@@ -218,13 +219,17 @@ func (r *run) reach(ctx context.Context) error {
 
 // drive runs the load and what goes on beside it, and closes the targets.
 func (r *run) drive(ctx context.Context, targets []load.Target) error {
+	var err error
+	if r.recording, err = r.record(); err != nil {
+		return errors.Join(err, closeTargets(targets))
+	}
 	beside := r.beside(ctx)
 	l := r.config.Load
-	l.Abort, l.Progress, l.Started = ctx.Done(), r.config.Progress, beside.started
+	l.Abort, l.Progress, l.Started, l.History = ctx.Done(), r.config.Progress, beside.started, r.recording.writer
 	loading, release := UntilStopped(ctx, r.config.Stop)
 	defer release()
-	var err error
 	r.loaded, err = load.Run(loading, l, targets)
+	r.recording.end()
 	err = errors.Join(err, beside.end(ctx))
 	r.injected, r.spent, r.measuring = beside.injected, beside.spent, beside.measuring
 	r.resent, r.busy = retries(targets)

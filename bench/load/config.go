@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/paxbench/paxbench/engine/history"
 	"github.com/paxbench/paxbench/wire"
 )
 
@@ -81,6 +82,12 @@ type Config struct {
 	// there is a warm-up, that all times of the Result count from.
 	Started func(measuring time.Time)
 
+	// History, if set, is told of every submission that may have had an effect, and in full of the operations on
+	// HistoryKeys of the keys (KV): those that the clients draw first, so that popular keys are among them. At least
+	// Keys: on all. Its times count from the end of the warm-up. The caller closes it after Run.
+	History     *history.Writer
+	HistoryKeys int
+
 	// Abort, if set and closed, ends Run at once; what is under way counts as unknown.
 	Abort <-chan struct{}
 
@@ -156,6 +163,7 @@ func (c Config) Validate() error {
 	check(c.Reads >= 0 && c.Reads <= 1, "reads", c.Reads, "want a share from 0 (writes only) to 1 (reads only)")
 	check(c.Reads == 0 || c.SM == KV, "reads", c.Reads, "the null state machine has nothing to read: add --sm kv or leave out --reads")
 	check(c.Reads == 0 || c.ReadMode != ReadLease, "read-mode", c.ReadMode, "lease reads are not available: use quorum, log or stale")
+	check(c.HistoryKeys >= 0, "history-keys", c.HistoryKeys, "want a number of keys, or 0")
 	check(c.Values.Ratio >= 0 && c.Values.Ratio <= 1, "value-ratio", c.Values.Ratio, "want the share that does not compress, above 0 and at most 1")
 	size := c.Values.Sizes.Max()
 	check(size >= 1 && size <= ValueBytesMax, "value-size", size, "a value has 1 to %d bytes", ValueBytesMax)

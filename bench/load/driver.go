@@ -230,6 +230,9 @@ func (d *driver) take(free *[]*flight) *flight {
 
 // load adds the current command to a flight.
 func (d *driver) load(f *flight) {
+	if d.worker.scribe.wants(&d.cmds) {
+		f.ops = append(f.ops, d.cmds.op(f.count))
+	}
 	switch {
 	case d.cmds.read:
 		f.reads++
@@ -284,7 +287,7 @@ func (d *driver) settle(f *flight) {
 	}
 	f.state.Store(idle)
 	f.query, f.count, f.reads, f.err = false, 0, 0, nil
-	f.keys, f.intended = f.keys[:0], f.intended[:0]
+	f.keys, f.ops, f.intended = f.keys[:0], f.ops[:0], f.intended[:0]
 }
 
 // backOff keeps a closed loop from asking again at once what was just refused, millions of times a second.

@@ -1,6 +1,10 @@
 package load
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/paxbench/paxbench/engine/history"
+)
 
 // flight is one submission under way: a block, a single command, or a query. Flights are used again and again, so
 // that issuing allocates nothing once a client has had its most under way.
@@ -9,11 +13,12 @@ type flight struct {
 
 	// Written by the worker before the submission.
 	query    bool
-	count    int      // operations
-	reads    int      // of which reads
-	stamp    Stamp    // of the first write; the writes of a flight have consecutive numbers
-	keys     []uint32 // KV: the keys of the writes, in order
-	round    int64    // closed loop: when it was decided to issue it, shortly before sent
+	count    int          // operations
+	reads    int          // of which reads
+	stamp    Stamp        // of the first write; the writes of a flight have consecutive numbers
+	keys     []uint32     // KV: the keys of the writes, in order
+	ops      []history.Op // those on sampled keys, in order; their results are written by Complete
+	round    int64        // closed loop: when it was decided to issue it, shortly before sent
 	sent     int64
 	intended []int64 // open loop: when each operation was due, ascending
 
@@ -24,7 +29,8 @@ type flight struct {
 	place   uint64 // slot<<16 | index of the block in its batch
 	session uint64
 	first   uint64
-	refused int // commands that the state machine made no sense of
+	refused int  // commands that the state machine made no sense of
+	told    bool // ops have their results
 
 	state atomic.Uint32
 	next  *flight // inbox
@@ -52,8 +58,9 @@ func (f *flight) Complete(r *Reply) {
 	f.outcome, f.err = r.Outcome, r.Err
 	f.place = uint64(r.Slot)<<16 | uint64(r.Index)&0xffff
 	f.session, f.first = uint64(r.Session), uint64(r.First)
-	if f.refused = 0; len(f.keys) > 0 {
-		f.refused = refused(r)
+	f.refused, f.told = 0, false
+	if len(f.keys)+len(f.ops) > 0 && r.Outcome == Done {
+		f.refused, f.told = f.results(r)
 	}
 	w.inbox.put(f)
 }

@@ -14,6 +14,9 @@ func appendWrite(dst []byte, key uint32, v *Values, s Stamp) []byte {
 	return v.Append(dst, s) // a put's value is the rest of the command
 }
 
+// writtenValue is the value in a command of appendWrite.
+func writtenValue(cmd []byte) []byte { return cmd[2+KeySize:] }
+
 // appendRead appends the command, or the query, that reads a key.
 func appendRead(dst []byte, key uint32, inLog bool) []byte {
 	var name [KeySize]byte
@@ -23,20 +26,31 @@ func appendRead(dst []byte, key uint32, inLog bool) []byte {
 	return kv.AppendQueryGet(dst, AppendKey(name[:0], key))
 }
 
-// refused counts the results that are not what a put or a get of this load can lead to. Results of the null state
-// machine are empty; a target that tells no results is believed.
-func refused(r *Reply) (n int) {
-	if len(r.Result) > 0 && !expected(r.Result) {
-		n++
+// results goes through the results of a flight once: it counts those that are not what a put or a get of this load can lead
+// to, and enters those of sampled keys. told is false if one of these is missing. Results of the null state machine are
+// empty; a target that tells no results is believed.
+func (f *flight) results(r *Reply) (refused int, told bool) {
+	ops := f.ops
+	if f.query {
+		return 0, len(ops) == 1 && ops[0].TakeAnswer(r.Result)
 	}
-	for {
+	one := func(at uint32, result []byte) {
+		if !expected(result) {
+			refused++
+		}
+		if len(ops) > 0 && ops[0].At == at && ops[0].Take(result) {
+			ops = ops[1:]
+		}
+	}
+	if len(r.Result) > 0 {
+		one(0, r.Result)
+	}
+	for at := uint32(0); ; at++ {
 		result, ok := r.Results.Next()
 		if !ok {
-			return n
+			return refused, len(ops) == 0
 		}
-		if !expected(result) {
-			n++
-		}
+		one(at, result)
 	}
 }
 

@@ -28,6 +28,7 @@ type run struct {
 
 	workers  []*worker
 	timeline *timeline
+	sample   sample // of keys, for the history
 	ledgerMu sync.Mutex
 	ledger   *Ledger
 
@@ -98,6 +99,7 @@ func newRun(c *Config, targets []Target) *run {
 	if c.Duration > 0 {
 		r.stop.Store(int64(c.Warmup + c.Duration))
 	}
+	r.sample = newSample(c)
 	for i := range workers {
 		r.workers = append(r.workers, newWorker(r, i, workers, targets))
 	}
@@ -255,6 +257,7 @@ func (r *run) finish() {
 	for _, w := range r.workers {
 		w.collect()
 		w.abandon()
+		w.scribe.flush()
 	}
 	now := r.now()
 	for r.boundary() <= now {

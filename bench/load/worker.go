@@ -11,6 +11,7 @@ type worker struct {
 	inbox   inbox
 	alarm   alarm
 	rec     *recorder
+	scribe  *scribe // nil: no history is kept
 
 	outstanding int // operations of all clients
 	woken       int64
@@ -22,7 +23,7 @@ type worker struct {
 const quantum = 50 * time.Microsecond
 
 func newWorker(r *run, number, workers int, targets []Target) *worker {
-	w := &worker{run: r, rec: newRecorder(r)}
+	w := &worker{run: r, rec: newRecorder(r), scribe: newScribe(r)}
 	w.inbox.wake = make(chan struct{}, 1)
 	for i := number; i < len(targets); i += workers {
 		w.drivers = append(w.drivers, newDriver(w, i, targets[i]))
@@ -98,6 +99,7 @@ func (w *worker) collect() {
 		next := f.next
 		f.next = nil
 		w.rec.record(f)
+		w.scribe.record(f)
 		if !f.query {
 			w.run.ledger.record(f)
 		}
@@ -128,6 +130,7 @@ func (w *worker) abandon() {
 		for _, f := range d.flights {
 			if f.state.CompareAndSwap(underWay, abandoned) {
 				w.rec.unknown += w.rec.measured(f)
+				w.scribe.abandoned(f, w.run.now())
 				if !f.query {
 					// The sequence numbers are the target's secret until it completes; the keys are known.
 					lost := flight{outcome: Unknown, count: f.count, reads: f.reads, stamp: f.stamp, keys: f.keys}

@@ -68,6 +68,7 @@ type Config struct {
 	ReadMode      string   `json:"read_mode"`
 	SM            string   `json:"sm"`
 	API           string   `json:"api"`
+	HistoryKeys   int      `json:"history_keys,omitempty"`
 	Faults        []string `json:"faults,omitempty"`
 	SLOs          []string `json:"slos,omitempty"`
 
@@ -84,6 +85,7 @@ const (
 	Violated  = "violated"
 	Unchecked = "unchecked"
 	Unknown   = "unknown" // checked, without a conclusion
+	Stale     = "stale"   // what promises to be linearizable is; stale reads do not, and show states of the past
 )
 
 // Validity says whether the numbers mean what they seem to.
@@ -99,13 +101,30 @@ type Safety struct {
 	Acked        uint64 `json:"acked"`   // acknowledged writes that were looked for
 	Lost         uint64 `json:"lost"`
 	Duplicated   uint64 `json:"duplicated"`
-	Linearizable string `json:"linearizable"` // OK, Violated, Unknown or Unchecked
+	Linearizable string `json:"linearizable"` // OK, Violated, Unknown, Stale or Unchecked
 
 	Wrong    uint64   `json:"wrong,omitempty"`    // keys or sessions whose state contradicts the acknowledgements otherwise
 	Unknown  uint64   `json:"unknown,omitempty"`  // writes that may be there or not
 	Replicas int      `json:"replicas,omitempty"` // that were read back
 	Diverged bool     `json:"diverged,omitempty"` // replicas or their logs contradict each other
 	Details  []string `json:"details,omitempty"`  // findings, in words
+
+	History *History `json:"history,omitempty"` // what Linearizable stands on
+}
+
+// History is what was recorded and judged of a run's operations.
+type History struct {
+	File string `json:"file,omitempty"` // where it was kept
+
+	Calls     int `json:"calls"`               // blocks and queries whose order in the log agrees with real time
+	Ops       int `json:"ops"`                 // operations on sampled keys, executed again in the order of the log
+	Keys      int `json:"keys"`                // sampled keys that porcupine has decided
+	Undecided int `json:"undecided,omitempty"` // sampled keys for which there was not enough time
+	Stale     int `json:"stale,omitempty"`     // stale reads; each showed the state of the slot that it named
+	Behind    int `json:"behind,omitempty"`    // of these, those that missed what was acknowledged before they were sent
+
+	Dropped uint64 `json:"dropped,omitempty"` // calls that are not in the record
+	Cut     *int64 `json:"cut_ns,omitempty"`  // operations on sampled keys sent later are not judged: there were too many
 }
 
 // Throughput counts operations. Ops were acknowledged within the window; Failed, Unknown and Unsent were due in it.
@@ -255,7 +274,7 @@ func (r *Result) Validate() error {
 	}
 	oneOf("validity.verdict", r.Validity.Verdict, Valid, Invalid)
 	oneOf("safety.verdict", r.Safety.Verdict, OK, Violated, Unchecked)
-	oneOf("safety.linearizable", r.Safety.Linearizable, OK, Violated, Unknown, Unchecked)
+	oneOf("safety.linearizable", r.Safety.Linearizable, OK, Violated, Unknown, Stale, Unchecked)
 	if r.Validity.Verdict == Invalid && len(r.Validity.Reasons) == 0 {
 		bad("invalid without a reason")
 	}

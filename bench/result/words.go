@@ -131,7 +131,18 @@ func (s *Safety) words() string {
 	lin := map[string]string{
 		OK: "; the sampled history is linearizable", Violated: "; the sampled history is NOT linearizable",
 		Unknown: "; whether the sampled history is linearizable could not be decided", Unchecked: "",
+		Stale: "; the sampled history is linearizable but for the stale reads",
 	}[s.Linearizable]
+	if h := s.History; h != nil && (s.Linearizable == OK || s.Linearizable == Stale) {
+		lin += fmt.Sprintf(" (%s in order", plural(uint64(h.Calls), "call"))
+		if h.Keys > 0 {
+			lin += fmt.Sprintf(", %s on %s executed again, %s by porcupine", plural(uint64(h.Ops), "operation"), plural(uint64(h.Keys+h.Undecided), "key"), Count(float64(h.Keys)))
+		}
+		if h.Stale > 0 {
+			lin += fmt.Sprintf("; of %s %s showed the past", plural(uint64(h.Stale), "stale read"), Count(float64(h.Behind)))
+		}
+		lin += ")"
+	}
 	if s.Verdict == Unchecked {
 		return "not checked" + lin
 	}

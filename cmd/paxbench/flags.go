@@ -47,6 +47,7 @@ func loadFlags(fs *pflag.FlagSet, c *load.Config) {
 	fs.Float64Var(&c.Reads, "reads", c.Reads, "share of operations that are reads, 0 to 1 (kv)")
 	fs.Var(spec(&c.ReadMode, "mode", parseReadMode), "read-mode", "quorum: linearizable by read-index; log: through the log; stale: what one replica has applied")
 	fs.Var(spec(&c.API, "block|call", load.ParseAPI), "api", "client interface: block (a completion per block) or call (one per command)")
+	fs.IntVar(&c.HistoryKeys, "history-keys", c.HistoryKeys, "keys of which every operation is recorded and checked for linearizability (kv); at least --keys: all")
 	fs.Uint64Var(&c.Seed, "seed", c.Seed, "fixes keys, values, arrivals and which follower a fault hits, but not the timing; 0: drawn and reported")
 }
 

@@ -28,6 +28,7 @@ else should write the load's keys (k00000000, k00000001, ...) meanwhile: the aud
 	fs.Var(&choice{value: &machine, choices: []string{"kv", "null"}}, "sm", "the state machine that the nodes were started with")
 	loadFlags(fs, &c.Load)
 	sloFlag(fs, &c.Config)
+	historyFlag(fs, &c.Config)
 	outputFlags(fs, &c.output)
 	fs.StringVar(&c.ProfileDir, "profile", "", "write a processor profile of the generator into this directory")
 	configFlags(cmd, a, &c.configFile, &c.printOnly, func() error {

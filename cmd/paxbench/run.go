@@ -51,6 +51,7 @@ the defaults. The first ^C ends the load, checks and reports what there is; the 
 	}
 	fs := cmd.Flags()
 	settingFlags(fs, &c.Config)
+	historyFlag(fs, &c.Config)
 	outputFlags(fs, &c.output)
 	configFlags(cmd, a, &c.configFile, &c.printOnly, func() error {
 		settle(fs, &c.Config)
@@ -77,6 +78,10 @@ func settingFlags(fs *pflag.FlagSet, c *bench.Config) {
 	fs.BoolVar(&c.AllowMemory, "allow-tmpfs", false, "allow fsync on a file system in memory, where it promises nothing")
 	fs.BoolVar(&c.NoProbe, "no-probe", false, "leave out the probes of the machine's limits")
 	fs.StringVar(&c.ProfileDir, "profile", "", "write processor profiles of nodes and generator into this directory")
+}
+
+func historyFlag(fs *pflag.FlagSet, c *bench.Config) {
+	fs.StringVar(&c.History, "history", "", "keep the record of the operations in this file, for paxbench verify (a run that violates safety always keeps it)")
 }
 
 // settle brings settings in line that follow from one another.

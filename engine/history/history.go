@@ -19,7 +19,7 @@ const (
 	kinds
 )
 
-// Call is one submission. Times are nanoseconds from Head.Base, by one monotonic clock.
+// Call is one submission. Times are nanoseconds from the end of the load's warm-up, by one monotonic clock.
 type Call struct {
 	Client  uint32
 	Kind    Kind
@@ -123,7 +123,7 @@ func (o *Op) Writes() bool { return o.Kind != kv.OpGet }
 // Head says what a history is of.
 type Head struct {
 	Version  int       `json:"version"`
-	Base     time.Time `json:"base"` // of the calls' times
+	Started  time.Time `json:"started"` // when the recording began; calls count from a later moment
 	Seed     uint64    `json:"seed"`
 	SM       string    `json:"sm"`
 	ReadMode string    `json:"read_mode"`
