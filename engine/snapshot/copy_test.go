@@ -3,7 +3,6 @@ package snapshot
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
 	"math/rand/v2"
@@ -138,50 +137,6 @@ func TestInterruptedCopyIsResumed(t *testing.T) {
 	}
 	if ack, err = r.Chunk(f.Meta.Slot, total, 0, whole[:100]); err != nil || ack.Offset != total {
 		t.Fatalf("repeat after installation: %+v, %v", ack, err)
-	}
-}
-
-// What can go wrong: the receiver crashes at some step of its disk work and leaves a mixture under the final name, or
-// can never finish afterwards because of what the crash left.
-func TestCrashInReceiveLeavesOldOrNew(t *testing.T) {
-	newMeta := testMeta
-	newMeta.Slot++
-	oldBody, newBody := []byte("old"), randomBody(8, 3000)
-	_, whole := source(t, newMeta, newBody)
-	feed := func(r *Receiver) (*File, error) {
-		at := uint64(0)
-		for {
-			end := min(at+500, uint64(len(whole)))
-			ack, err := r.Chunk(newMeta.Slot, uint64(len(whole)), at, whole[at:end])
-			if err != nil || ack.Installed != nil {
-				return ack.Installed, err
-			}
-			at = ack.Offset
-		}
-	}
-	for crashAt := 0; ; crashAt++ {
-		fs := newCrashFS()
-		mustWrite(t, fs, "d", testMeta, oldBody)
-		fs.ops, fs.crashAt = 0, crashAt
-		_, err := feed(receiver(fs, "d"))
-		for kind := range crashKinds {
-			for keep := range len(fs.pending) + 1 {
-				where := fmt.Sprintf("crash at %d, unsynced %d, %d directory operations kept", crashAt, kind, keep)
-				after := fs.crash(kind, keep)
-				r := receiver(after, "d")
-				f, ferr := feed(r)
-				if errors.Is(ferr, ErrDamaged) { // the tail was garbage: the copy starts anew
-					f, ferr = feed(r)
-				}
-				if ferr != nil || f == nil {
-					t.Fatalf("%s: cannot finish: %v", where, ferr)
-				}
-				checkOldOrNew(t, fs.crash(kind, keep), newMeta, oldBody, newBody, err == nil, where)
-			}
-		}
-		if err == nil {
-			return
-		}
 	}
 }
 

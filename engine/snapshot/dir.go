@@ -66,8 +66,9 @@ func RemoveOlder(fs FS, dir string, g wire.GroupID, keep wire.Slot) error {
 }
 
 // Clean removes what crashes left behind of group g: temporary files, and part files of copies at or below slot have,
-// the newest snapshot there is. Part files of newer copies stay, so that they can be resumed. Call it before any
-// Write or Receiver of the group.
+// the newest snapshot there is. Part files of newer copies stay, so that they can be resumed. Call it after Latest and
+// before any Write or Receiver of the group: it syncs the directory in any case, because the crash may have been between
+// that snapshot's rename and its sync, and a start that acts on a name which a power loss takes back has acted on nothing.
 func Clean(fs FS, dir string, g wire.GroupID, have wire.Slot) error {
 	return remove(orOS(fs), dir, func(name string) bool {
 		if base, isTmp := strings.CutSuffix(name, tmpSuffix); isTmp {
@@ -79,28 +80,23 @@ func Clean(fs FS, dir string, g wire.GroupID, have wire.Slot) error {
 	})
 }
 
-// remove removes the files of dir for which drop holds.
+// remove removes the files of dir for which drop holds, and syncs the directory even if there are none.
 func remove(fs FS, dir string, drop func(name string) bool) error {
 	names, err := fs.List(dir)
 	if err != nil {
 		return fmt.Errorf("snapshot: list %s: %w", dir, err)
 	}
 	var errs []error
-	removed := false
 	for _, name := range names {
 		if !drop(name) {
 			continue
 		}
 		if err := fs.Remove(filepath.Join(dir, name)); err != nil {
 			errs = append(errs, fmt.Errorf("snapshot: remove: %w", err))
-			continue
 		}
-		removed = true
 	}
-	if removed {
-		if err := fs.SyncDir(dir); err != nil {
-			errs = append(errs, fmt.Errorf("snapshot: sync directory %s: %w", dir, err))
-		}
+	if err := fs.SyncDir(dir); err != nil {
+		errs = append(errs, fmt.Errorf("snapshot: sync directory %s: %w", dir, err))
 	}
 	return errors.Join(errs...)
 }

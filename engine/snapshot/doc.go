@@ -36,8 +36,13 @@
 //	after the directory sync        the new file
 //
 // Latest does not trust any of this: a file counts only if its whole content verifies and its name agrees with its
-// header, and otherwise the next older one is taken. A crashed receiver leaves a part file with an unknown tail; the
-// copy goes on from its length, and if the tail was garbage the hash at the end says so and the copy starts anew.
+// header, and otherwise the next older one is taken. The name that it finds may still be in memory only, after a crash of
+// the process between rename and directory sync: Clean syncs the directory, and a start acts on what Latest gave after
+// Clean. A crashed receiver leaves a part file with an unknown tail; the copy goes on from its length, and if the tail was
+// garbage the hash at the end says so and the copy starts anew. A part file whose sync failed is removed: what the kernel
+// shows of it need not be what the disk has, and no later sync would say so.
+//
+// The tests interrupt and fail every operation, and damage every bit, sector and length (go test -run Enumerate -v).
 //
 // Nothing is allocated from a length that a file or a peer claims: buffers are of fixed size, the decoder's window is
 // bounded by WindowBytes, and a body ends with an error as soon as it exceeds its stated raw length.

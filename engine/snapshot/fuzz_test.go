@@ -16,9 +16,9 @@ func forged(m Meta, raw uint64, stream []byte) []byte {
 	return appendTrailer(p[:len(p)-trailerHashed], t)
 }
 
-func place(p []byte) *crashFS {
-	fs := newCrashFS()
-	fs.names["d/"+Name(testMeta.Group, testMeta.Slot)] = &inode{data: p}
+func place(p []byte) memFS {
+	fs := newMemFS()
+	fs.WriteFile("d/"+Name(testMeta.Group, testMeta.Slot), p)
 	return fs
 }
 
@@ -70,7 +70,7 @@ func FuzzReceiver(f *testing.F) {
 	f.Add(uint64(testMeta.Slot), uint64(len(whole)), uint64(0), whole)
 	f.Add(uint64(1), uint64(1<<40), uint64(1<<63), []byte("x"))
 	f.Fuzz(func(t *testing.T, slot, total, offset uint64, data []byte) {
-		fs := newCrashFS()
+		fs := newMemFS()
 		r := receiver(fs, "d")
 		for _, s := range []wire.Slot{wire.Slot(slot), testMeta.Slot, testMeta.Slot} {
 			ack, _ := r.Chunk(s, total, offset, data)

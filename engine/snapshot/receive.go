@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // ReceiverConfig says where copies go.
@@ -123,12 +124,18 @@ func (r *Receiver) Abandon() {
 	}
 }
 
-// Close ends the copy under way and keeps what was received, so that a later Receiver can resume it.
+// Close ends the copy under way and keeps what was received, so that a later Receiver can resume it; but not if it cannot
+// be synced: the kernel may go on showing bytes that the disk will never have, and the sync of the whole file would find
+// nothing to write and succeed.
 func (r *Receiver) Close() error {
 	if r.f == nil {
 		return nil
 	}
 	err := r.f.Sync()
+	if err != nil && !plant.Is(plant.PartKeptUnsynced) {
+		r.drop()
+		return fmt.Errorf("snapshot: sync part: %w", err)
+	}
 	if cerr := r.f.Close(); err == nil {
 		err = cerr
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/paxbench/paxbench/engine/wal/vfs"
 	"github.com/paxbench/paxbench/wire"
 )
 
@@ -238,67 +239,17 @@ func TestLatestTellsNoneFromAllBad(t *testing.T) {
 	}
 }
 
-// What can go wrong: a crash between two steps of Write leaves a mixture, or loses the old file before the new one is
-// safe. Every step is the crash, with every treatment of what was not synced.
-func TestCrashInWriteLeavesOldOrNew(t *testing.T) {
-	oldBody, newBody := []byte("old state"), randomBody(9, 5000)
-	newMeta := testMeta
-	newMeta.Slot++
-	for crashAt := 0; ; crashAt++ {
-		fs := newCrashFS()
-		mustWrite(t, fs, "d", testMeta, oldBody)
-		fs.ops, fs.crashAt = 0, crashAt
-		_, _, err := Write(fs, "d", newMeta, writeBody(newBody))
-		for kind := range crashKinds {
-			for keep := range len(fs.pending) + 1 {
-				checkOldOrNew(t, fs.crash(kind, keep), newMeta, oldBody, newBody, err == nil,
-					fmt.Sprintf("crash at %d, unsynced %d, %d directory operations kept", crashAt, kind, keep))
-			}
-		}
-		if err == nil {
-			if crashAt < 6 {
-				t.Fatalf("only %d steps seen", crashAt)
-			}
-			return
-		}
-	}
-}
-
-func checkOldOrNew(t *testing.T, fs *crashFS, newMeta Meta, oldBody, newBody []byte, mustBeNew bool, where string) {
-	t.Helper()
-	f, err := Latest(fs, "d", newMeta.Cluster, newMeta.Group)
-	if err != nil {
-		t.Fatalf("%s: %v", where, err)
-	}
-	if len(f.Refused) != 0 {
-		t.Fatalf("%s: a bad file had its final name: %v", where, f.Refused)
-	}
-	got, err := readBody(f)
-	if err != nil {
-		t.Fatalf("%s: %v", where, err)
-	}
-	isNew := f.Meta == newMeta && bytes.Equal(got, newBody)
-	if !isNew && (mustBeNew || f.Meta != testMeta || !bytes.Equal(got, oldBody)) {
-		t.Fatalf("%s: got slot %d with %d bytes, finished %v", where, f.Meta.Slot, len(got), mustBeNew)
-	}
-	if err := Clean(fs, "d", newMeta.Group, f.Meta.Slot); err != nil {
-		t.Fatalf("%s: %v", where, err)
-	}
-	names, _ := fs.List("d")
-	for _, n := range names {
-		_, _, ok := ParseName(n)
-		if _, s, _, part := parsePartName(n); !ok && !(part && s > f.Meta.Slot) { // a newer copy can be resumed
-			t.Fatalf("%s: %s is left over after Clean", where, n)
-		}
-	}
-}
-
 // What can go wrong: a failing disk or a failing body function yields success, or leaves a file under its final name.
 func TestWriteReportsEveryFailure(t *testing.T) {
 	boom := errors.New("boom")
-	for _, op := range []string{"create", "write", "sync", "rename", "syncdir"} {
-		fs := newCrashFS()
-		fs.fail = map[string]error{op: boom}
+	for _, op := range []string{"create", "writev", "sync", "rename", "syncdir"} {
+		fs := newMemFS()
+		fs.SetHook(func(o vfs.Op) error {
+			if o.Kind == op {
+				return boom
+			}
+			return nil
+		})
 		if _, _, err := Write(fs, "d", testMeta, writeBody([]byte("x"))); !errors.Is(err, boom) {
 			t.Fatalf("%s fails: %v", op, err)
 		}
@@ -306,7 +257,7 @@ func TestWriteReportsEveryFailure(t *testing.T) {
 			t.Fatalf("%s failed, yet there is %s", op, f.Path)
 		}
 	}
-	fs := newCrashFS()
+	fs := newMemFS()
 	if _, _, err := Write(fs, "d", testMeta, func(io.Writer) error { return boom }); !errors.Is(err, boom) {
 		t.Fatalf("body fails: %v", err)
 	}
@@ -349,5 +300,56 @@ func TestNamesParseBack(t *testing.T) {
 		if _, _, ok := ParseName(bad); ok {
 			t.Fatalf("%q parses", bad)
 		}
+	}
+}
+
+// What can go wrong: the process ends between a snapshot's rename and the sync of the directory; the next one starts from that
+// snapshot, and a power loss takes its name back.
+func TestCleanMakesDurableWhatLatestFound(t *testing.T) {
+	fs := newMemFS()
+	mustWrite(t, fs, "d", metaOf(1), bodyOf(1))
+	fs.SetHook(func(op vfs.Op) error {
+		if op.Kind == "syncdir" {
+			return vfs.ErrCrashed
+		}
+		return nil
+	})
+	if _, _, err := Write(fs, "d", metaOf(2), writeBody(bodyOf(2))); !errors.Is(err, vfs.ErrCrashed) {
+		t.Fatal(err)
+	}
+	fs.Reboot()
+	if f, err := latest(fs); err != nil || f.Meta.Slot != 2 {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	if err := Clean(fs, "d", testMeta.Group, 2); err != nil {
+		t.Fatal(err)
+	}
+	fs.PowerLoss(vfs.LoseAll, 0)
+	if f, err := latest(fs); err != nil || f.Meta.Slot != 2 {
+		t.Fatalf("after the power loss: %+v, %v", f, err)
+	}
+}
+
+// What can go wrong: what was received could not be synced, is kept, and is taken up by the next process, whose sync finds
+// nothing to write: a snapshot is installed that the disk does not have.
+func TestPartOfAFailedSyncIsNotKept(t *testing.T) {
+	_, whole := source(t, testMeta, randomBody(6, 5000))
+	fs := newMemFS()
+	r := receiver(fs, "d")
+	if _, err := r.Chunk(testMeta.Slot, uint64(len(whole)), 0, whole[:1000]); err != nil {
+		t.Fatal(err)
+	}
+	boom := errors.New("boom")
+	fs.SetHook(func(op vfs.Op) error {
+		if op.Kind == "sync" {
+			return boom
+		}
+		return nil
+	})
+	if err := r.Close(); !errors.Is(err, boom) {
+		t.Fatalf("close: %v", err)
+	}
+	if names, err := fs.List("d"); err != nil || len(names) != 0 {
+		t.Fatalf("left over: %v, %v", names, err)
 	}
 }

@@ -463,3 +463,40 @@ func TestRotationIsFinished(t *testing.T) {
 	_, _, err = openReplay(memConfig(m))
 	wantCorrupt(t, err, segmentFile(2))
 }
+
+// TestRecoveryAfterFailedSync: a sync fails and drops the pages of a group in a segment with a former life. The next
+// process reads the group from memory, writes it once more and calls the end clean. The zeros behind the group were dropped
+// as well: were they not written again too, a power loss would bring back the former life behind the end mark, and the
+// next start would find a torn end where this one said clean.
+func TestRecoveryAfterFailedSync(t *testing.T) {
+	m := vfs.NewMem()
+	c := memConfig(m)
+	c.SegmentBytes = 4 * pageSize
+	l := bootstrapped(t, c)
+	slot := fill(t, l, 1, 1, 3)
+	if err := l.Trim(1, slot); err != nil {
+		t.Fatal(err)
+	}
+	slot = fill(t, l, 1, slot, 4) // in a reused file
+	if l.Stats().Recycled == 0 || l.active.pos > 2*pageSize {
+		t.Fatalf("no segment was reused, or is full at %d", l.active.pos)
+	}
+	m.SetHook(func(op vfs.Op) error {
+		if op.Kind == "datasync" {
+			return syscall.EIO
+		}
+		return nil
+	})
+	appendVotes(t, l, pageSize, slot) // into a page that nothing was written to yet
+	if _, err := l.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Fatal(err)
+	}
+	m.Reboot()
+	for _, what := range []string{"new process", "power lost right after it"} {
+		again, r, err := openReplay(c)
+		if err != nil || again.Verdict().Torn || r.votes[len(r.votes)-1].slot != slot {
+			t.Fatalf("%s: %v, %+v", what, err, again.Verdict())
+		}
+		m.PowerLoss(vfs.LoseAll, 0)
+	}
+}

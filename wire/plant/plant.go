@@ -57,6 +57,7 @@ const (
 	RecoveredNotSynced
 	TailNotWiped
 	SnapshotNameNotSynced
+	PartKeptUnsynced
 
 	// Those below are found by the schedules and stories of engine/paxos.
 	SuspectVotes
@@ -74,6 +75,7 @@ var names = [bugs]string{
 	"stalled disk leads", "lowest vote wins", "new leader proposes over votes", "bad group in the middle taken for the end",
 	"", "zeros taken for the end of the log", "segment's name not synced", "segment reused before the trim is durable",
 	"recovered records not made durable", "torn tail not wiped", "snapshot's name not synced",
+	"received part kept after a failed sync",
 	"suspect votes", "incarnation ignored", "healing counts the healed",
 }
 
