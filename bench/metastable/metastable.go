@@ -68,9 +68,6 @@ func Run(ctx context.Context, run Runner, c bench.Config, p Plan, log func(strin
 	if p.Peak == 0 {
 		peak := c
 		peak.Load.Rate, peak.Load.Duration, peak.Load.Ops = 0, peakTime, 0
-		// A closed loop that asks for as much at a time as an open one may has the latency of its own queue; it needs
-		// no more than keeps the pipeline full.
-		peak.Load.Inflight = min(c.Load.Inflight, 1024)
 		r, err := run(ctx, peak)
 		if err != nil {
 			return nil, err
@@ -126,6 +123,12 @@ func Judge(r *result.Result, p Plan) *Report {
 		out.Verdict = Invalid
 		out.Reasons = append(out.Reasons, fmt.Sprintf("before the overload %s of %s operations/s were served: the peak is taken too high; give --peak, or repeat it on a quieter machine",
 			result.Count(before.Rate), result.Count(before.Offered)))
+		return out
+	}
+	if burst := &out.Phases[1]; burst.Rate >= rateBack*burst.Offered {
+		out.Verdict = Invalid
+		out.Reasons = append(out.Reasons, fmt.Sprintf("the overload was none: %s of %s operations/s were served in it; give a higher --overload, or --peak",
+			result.Count(burst.Rate), result.Count(burst.Offered)))
 		return out
 	}
 	out.Bound = max(latencyBack*before.p99High, int64(floor))

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/paxbench/paxbench/bench/result"
 	"github.com/paxbench/paxbench/bench/table"
@@ -88,7 +89,7 @@ func (r *Report) Page() *table.Page {
 	}
 	switch r.Verdict {
 	case Recovered:
-		p.Say("VERDICT", "recovered: %s after the overload the p99 was below %s again, and stayed there", result.Duration(r.Recovered), result.Duration(r.Bound))
+		p.Say("VERDICT", "recovered: %s after the overload the p99 was below %s again, and stayed there", time.Duration(r.Recovered), result.Duration(r.Bound))
 	case NotRecovered:
 		p.Say("VERDICT", "NOT RECOVERED:")
 	default:

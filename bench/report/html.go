@@ -30,6 +30,7 @@ type page struct {
 	Title, Subtitle string
 	Style           template.CSS
 	Script          template.JS
+	Sections        []template.HTML // of scenarios
 	Runs            []pageRun
 	Single          *pageRun // of a report on one run
 	Comparison      *comparison
@@ -92,9 +93,15 @@ func HTML(w io.Writer, runs []Run) error {
 	if len(runs) == 0 {
 		return fmt.Errorf("report: no results")
 	}
-	p := page{
-		Style:  template.CSS(styles()), //nolint:gosec // our own constants
-		Script: template.JS(pageScript),
+	var p page
+	p.add(runs)
+	return p.write(w)
+}
+
+// add shows runs.
+func (p *page) add(runs []Run) {
+	if len(runs) == 0 {
+		return
 	}
 	shown := make([]Run, len(runs))
 	for i, run := range runs {
@@ -102,21 +109,29 @@ func HTML(w io.Writer, runs []Run) error {
 		p.Runs = append(p.Runs, runOf(shown, i))
 	}
 	first := shown[0].Result
+	title, subtitle := strconv.Itoa(len(runs))+" results", ""
 	if len(runs) == 1 {
-		p.Title, p.Single = first.Title(), &p.Runs[0]
-		p.Subtitle = strings.Join([]string{runs[0].Name, first.Started.UTC().Format("2006-01-02 15:04 UTC"), first.Facts()[0][1]}, " · ")
+		title, p.Single = first.Title(), &p.Runs[0]
+		subtitle = strings.Join([]string{runs[0].Name, first.Started.UTC().Format("2006-01-02 15:04 UTC"), first.Facts()[0][1]}, " · ")
 	} else {
-		p.Title = strconv.Itoa(len(runs)) + " results"
 		names := make([]string, len(runs))
 		for i := range runs {
 			names[i] = runs[i].Name
 		}
-		p.Subtitle = strings.Join(names, " · ")
+		subtitle = strings.Join(names, " · ")
 		p.Comparison, p.Differences = compare(shown), differences(shown)
 	}
-	p.Plots = plots(shown)
+	if p.Title == "" {
+		p.Title, p.Subtitle = title, subtitle
+	}
+	p.Plots = append(p.Plots, plots(shown)...)
+}
+
+func (p *page) write(w io.Writer) error {
+	p.Style = template.CSS(styles()) //nolint:gosec // our own constants
+	p.Script = template.JS(pageScript)
 	var b strings.Builder
-	if err := pageTemplate.Execute(&b, &p); err != nil {
+	if err := pageTemplate.Execute(&b, p); err != nil {
 		return fmt.Errorf("report: html: %w", err)
 	}
 	return write(w, b.String())
@@ -174,6 +189,15 @@ func verdicts(r *result.Result) (all []verdict) {
 	return all
 }
 
+// plot is the chart with its legend.
+func (c *chart) plot(note string) plot {
+	p := plot{Title: c.title, Note: note, SVG: template.HTML(c.svg())} //nolint:gosec // escaped by svg
+	for i, l := range c.lines {
+		p.Legend = append(p.Legend, legendEntry{l.name, i, l.color % colors, l.dash})
+	}
+	return p
+}
+
 // plots are the charts that the runs have data for.
 func plots(runs []Run) (all []plot) {
 	for _, c := range []struct {
@@ -189,11 +213,7 @@ func plots(runs []Run) (all []plot) {
 		if c.chart == nil {
 			continue
 		}
-		p := plot{Title: c.title, Note: c.note, SVG: template.HTML(c.svg())} //nolint:gosec // escaped by svg
-		for i, l := range c.lines {
-			p.Legend = append(p.Legend, legendEntry{l.name, i, l.color % colors, l.dash})
-		}
-		all = append(all, p)
+		all = append(all, c.plot(c.note))
 	}
 	if s := stages(runs); s != nil {
 		p := plot{Title: "Stages", Note: "inside the cluster, per batch; they overlap", SVG: template.HTML(s.svg())} //nolint:gosec // escaped by svg

@@ -79,8 +79,8 @@ func (m *Measured) words() string {
 	return s + "missed " + strings.Join(m.Missed, ", ")
 }
 
-// middle is the run in the middle by p99.
-func (p *Point) middle() *Measured {
+// Middle is the run in the middle by p99.
+func (p *Point) Middle() *Measured {
 	runs := slices.Clone(p.Runs)
 	slices.SortFunc(runs, func(a, b Measured) int { return int(min(max(a.Response.P99-b.Response.P99, -1), 1)) })
 	return &runs[(len(runs)-1)/2]
@@ -164,7 +164,7 @@ func (r *Report) sentence() string {
 func (r *Report) table() table.Table {
 	t := table.Table{Head: []string{"rate", "ops/s", "p50", "p90", "p99", "p99.9", "service p99", "met", ""}, Left: map[int]bool{8: true}}
 	for _, p := range r.Curve {
-		m, mark := p.middle(), ""
+		m, mark := p.Middle(), ""
 		switch {
 		case p.Rate == r.Best:
 			mark = "<- best"

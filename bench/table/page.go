@@ -25,7 +25,6 @@ type Line struct{ Name, Text string }
 type Part struct {
 	Name, Words string
 	Table       Table
-	SVG         string // shown by HTML in front of the table
 }
 
 // Say adds a line.
@@ -86,7 +85,7 @@ func (p *Page) Markdown(w io.Writer) error {
 // HTML writes the page as a section of a document.
 func (p *Page) HTML(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "<section>\n<h2>%s</h2>\n<ul>\n", html.EscapeString(p.heading()))
+	fmt.Fprintf(&b, "<section class=\"run\">\n<h2>%s</h2>\n<ul>\n", html.EscapeString(p.heading()))
 	for _, l := range append(p.Lines[:len(p.Lines):len(p.Lines)], p.Setup...) {
 		fmt.Fprintf(&b, "<li>%s</li>\n", Line{html.EscapeString(l.Name), html.EscapeString(l.Text)}.plain("<b>", "</b>"))
 	}
@@ -95,7 +94,7 @@ func (p *Page) HTML(w io.Writer) error {
 		if part.Name != "" {
 			fmt.Fprintf(&b, "<p><b>%s</b>: %s</p>\n", html.EscapeString(part.Name), html.EscapeString(part.Words))
 		}
-		b.WriteString(part.SVG + part.Table.HTML())
+		b.WriteString(part.Table.HTML())
 	}
 	b.WriteString("</section>\n")
 	return p.write(w, b.String())
@@ -122,28 +121,35 @@ func (p *Page) write(w io.Writer, text string) error {
 	return nil
 }
 
-// HTML is the table as HTML.
+// HTML is the table as HTML. A last column of words is aligned to the left by the class of the table.
 func (t *Table) HTML() string {
 	var b strings.Builder
-	b.WriteString("<table>\n")
-	row := func(tag string, cells []string) {
+	class := ""
+	if len(t.Head) > 0 && t.Left[len(t.Head)-1] {
+		class = ` class="words"`
+	}
+	fmt.Fprintf(&b, "<div class=\"scroll\"><table%s>", class)
+	row := func(first, rest string, cells []string) {
 		b.WriteString("<tr>")
 		for i, cell := range cells {
-			class := ""
-			if i > 0 && !t.Left[i] {
-				class = " class=\"n\""
+			tag := rest
+			if i == 0 {
+				tag = first
 			}
-			fmt.Fprintf(&b, "<%s%s>%s</%s>", tag, class, html.EscapeString(cell), tag)
+			fmt.Fprintf(&b, "<%s>%s</%s>", tag, html.EscapeString(cell), tag)
 		}
 		b.WriteString("</tr>\n")
 	}
 	if t.Head != nil {
-		row("th", t.Head)
+		b.WriteString("<thead>")
+		row("th", "th", t.Head)
+		b.WriteString("</thead>")
 	}
+	b.WriteString("<tbody>")
 	for _, cells := range t.Rows {
-		row("td", cells)
+		row("th", "td", cells)
 	}
-	b.WriteString("</table>\n")
+	b.WriteString("</tbody></table></div>\n")
 	return b.String()
 }
 

@@ -74,7 +74,7 @@ func TestRunCommand(t *testing.T) {
 	if len(r.Faults) != 1 || r.Faults[0].Unavailable <= 0 || len(r.SLOs) != 1 || r.SLOs[0].Met || r.Seed != 7 {
 		t.Errorf("faults %+v, objectives %+v, seed %d", r.Faults, r.SLOs, r.Seed)
 	}
-	if kept, err := readRecord(record); err != nil || kept.Throughput != r.Throughput {
+	if kept, err := readAny(record); err != nil || kept.run.Throughput != r.Throughput {
 		t.Errorf("recorded %+v, %v", kept, err)
 	}
 	for format, want := range map[string]string{"text": "SAFETY", "markdown": "|", "go": "Benchmark", "json": `"schema_version"`} {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,7 +30,9 @@ func newReport(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report FILE...",
 		Short: "Recorded results as text, JSON, Markdown, Go benchmark lines, HTML with plots, HdrHistogram files or JUnit",
-		Long: `report renders what 'paxbench run --output FILE' has recorded.
+		Long: `report renders what 'paxbench run --output FILE' has recorded, and what compare, failover, metastability, search and sweep
+have ('--output', or '--format json'): those as text, JSON, Markdown and HTML, and the other forms of the run that failover and
+metastability have recorded.
 
   text, markdown, go   for people, for a CI step summary, for benchstat
   html                 one file for a browser that needs no network: latency curves, throughput and latency over time with
@@ -66,22 +67,47 @@ func (a *app) runReport(c *reportConfig, files []string) error {
 		return err
 	}
 	a.begin()
-	runs := make([]report.Run, len(files))
+	records := make([]*record, len(files))
 	for i, file := range files {
-		r, err := readRecord(file)
-		if err != nil {
+		var err error
+		if records[i], err = readAny(file); err != nil {
 			return err
 		}
-		runs[i] = report.Run{Name: recordName(files, i), Result: r}
+		records[i].name = recordName(files, i)
 	}
 	if c.file == "" {
-		return a.writeReport(a.out, c, runs)
+		return a.writeRecords(a.out, c, records)
 	}
 	var b bytes.Buffer
-	if err := a.writeReport(&b, c, runs); err != nil {
+	if err := a.writeRecords(&b, c, records); err != nil {
 		return err
 	}
 	return writeWhole(c.file, b.Bytes())
+}
+
+// writeRecords writes runs, or reports of scenarios. The forms that other programs read are those of runs: of a
+// scenario, they are made of the run in its record.
+func (a *app) writeRecords(w io.Writer, c *reportConfig, records []*record) error {
+	var runs []report.Run
+	scenarios := 0
+	asPage := c.format == "html" || slices.Contains(scenarioFormats, c.format)
+	for _, r := range records {
+		if r.scenario != nil && asPage {
+			scenarios++
+			continue
+		}
+		if r.run == nil {
+			return usagef("%s: there is no single run in it; --format %s takes one. There are %s and html", r.name, c.format, strings.Join(scenarioFormats, ", "))
+		}
+		runs = append(runs, report.Run{Name: r.name, Result: r.run})
+	}
+	switch {
+	case scenarios == 0:
+		return a.writeReport(w, c, runs)
+	case len(runs) > 0:
+		return usagef("report: some of the files are runs and some are reports of other commands; give them in turn")
+	}
+	return a.writeScenarios(w, c, records)
 }
 
 // recordName is what a file's run is called: the file's name, with its directory where that is needed to tell it from
@@ -128,17 +154,4 @@ func plainly(err error) error {
 		return fmt.Errorf("%w; record it anew with 'paxbench run --output FILE', or look at --format text", err)
 	}
 	return err
-}
-
-func readRecord(file string) (*result.Result, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, usagef("%v", err)
-	}
-	defer f.Close()
-	r, err := result.Decode(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return r, nil
 }

@@ -50,13 +50,7 @@ func (a *app) present(r renderer, o *outputConfig) error {
 			return err
 		}
 	}
-	switch o.format {
-	case "json":
-		return r.JSON(a.out)
-	case "markdown":
-		return r.Page().Markdown(a.out)
-	}
-	return r.Page().Text(a.out)
+	return writePage(a.out, r, o.format)
 }
 
 // settingArgs are the flags that were set, by whatever source, as arguments: for a run in a process of its own.
