@@ -125,6 +125,9 @@ func (b *Batcher[W]) Add(now int64, it Item[W]) bool {
 // Len is the number of blocks that wait, and their bytes.
 func (b *Batcher[W]) Len() (blocks, bytes int) { return len(b.queue) - b.head, b.bytes }
 
+// Held is the memory in bytes of the frames that wait: at most QueueBytesMax, or one frame.
+func (b *Batcher[W]) Held() int { return b.held }
+
 // Ready says whether a batch should be taken now, with inFlight slots of the window under way.
 func (b *Batcher[W]) Ready(now int64, inFlight, window int) bool {
 	waiting := len(b.queue) - b.head

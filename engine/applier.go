@@ -16,11 +16,12 @@ import (
 type applyKind uint8
 
 const (
-	applyChosen  applyKind = iota // a slot to execute
-	applyReads                    // queries to answer once their slot is applied
-	applyQuery                    // a query of the state as it is
-	applyRestore                  // replace the state by a snapshot's
-	applyStatus                   // a look at the state
+	applyChosen   applyKind = iota // a slot to execute
+	applyReads                     // queries to answer once their slot is applied
+	applyQuery                     // a query of the state as it is
+	applyRestore                   // replace the state by a snapshot's
+	applyStatus                    // a look at the state
+	applySnapshot                  // see whether a snapshot is due
 )
 
 // applyItem is one entry of an applier's mailbox.
@@ -83,12 +84,14 @@ type runBlock struct {
 }
 
 func newApplier(g *Group, sm StateMachine) *applier {
-	return &applier{
+	a := &applier{
 		g: g, sm: sm, sessions: newSessionTable(), done: make(chan struct{}),
-		// The bounds do not matter: the loop uses PutUrgent, and bounds itself (applyBacklogMax, clientBytesMax).
+		// The bounds do not matter: the loop uses PutUrgent, and bounds itself (Limits).
 		box:    batching.NewMailbox[applyItem](1, 1),
 		logged: newLogMarks(g.node.c.RetainBytes),
 	}
+	a.sessions.sessionsMax = g.node.limits.Sessions
+	return a
 }
 
 // put queues an item; it takes over all references in it.
@@ -168,6 +171,9 @@ func (a *applier) take(it *applyItem) {
 		err := a.restore(it.file)
 		a.dead = err != nil
 		it.done <- err
+	case applySnapshot:
+		a.g.snapAsked.Store(false)
+		a.snapshotIfDue()
 	case applyStatus:
 		st := applyState{applied: a.applied, commands: a.sessions.commands, sessions: len(a.sessions.byID)}
 		if h, ok := a.sm.(Hasher); ok {
@@ -210,9 +216,8 @@ func (a *applier) slot(it *applyItem) {
 	if len(a.waiting) > 0 {
 		a.answerWaiting()
 	}
-	if a.logged.add(c.Slot, size) >= a.g.node.c.SnapshotBytes {
-		a.snapshot()
-	}
+	a.logged.add(c.Slot, size)
+	a.snapshotIfDue()
 }
 
 // execute runs the fresh blocks of a batch through the state machine and answers every block.
@@ -435,6 +440,7 @@ func (a *applier) restore(f *snapshot.File) error {
 	}
 	a.sessions.release()
 	a.sessions = sessions
+	a.sessions.sessionsMax = a.g.node.limits.Sessions
 	if err := a.sm.Restore(src); err != nil {
 		return fmt.Errorf("engine: state machine does not take %s: %w", f.Path, err)
 	}

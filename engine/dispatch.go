@@ -39,7 +39,6 @@ func (l *loop) dispatchRecords(out *paxos.Output) {
 			w.bytes += int64(r.Frame.Len())
 		}
 		w.last, w.handed = out.LastLSN, l.g.node.nanotime()
-		l.g.syncBacklog.Add(w.bytes)
 	}
 	for _, m := range out.Messages {
 		if m.Gate == 0 {
@@ -52,8 +51,10 @@ func (l *loop) dispatchRecords(out *paxos.Output) {
 			w = getWork(l.g)
 		}
 		w.gated = append(w.gated, m)
+		w.bytes += int64(m.Frame.Len()) // a promise waits with all the votes that it tells
 	}
 	if w != nil {
+		l.g.syncBacklog.Add(w.bytes)
 		l.g.node.syncer.put(w)
 	}
 }

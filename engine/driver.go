@@ -42,13 +42,14 @@ type GroupDriver struct {
 	transfers []*transfer // under way
 }
 
-// DriverConfig is what a driven node has instead of the machine. All fields are required.
+// DriverConfig is what a driven node has instead of the machine. All fields but Limits are required.
 type DriverConfig struct {
 	Now    func() int64                                                   // the clock, nanoseconds from any origin
 	Salt   func() uint64                                                  // random numbers for log segments
 	Core   func(*paxos.Config)                                            // may change a core's configuration
 	Event  func(wire.GroupID, paxos.Event)                                // is told of each transition
 	Chosen func(g wire.GroupID, s wire.Slot, b wire.Ballot, v wire.Batch) // is told of each slot before it is applied
+	Limits Limits
 }
 
 // TransferRetry is how often Transfer should be called with retry, in nanoseconds.
@@ -63,7 +64,7 @@ func NewDriver(c Config, dc DriverConfig) (*Driver, error) {
 	c = c.withDefaults()
 	d := &Driver{c: dc}
 	d.n = &Node{
-		c: c, log: c.Logger.With("node", uint32(c.Node)), driver: d, stopping: make(chan struct{}), stopped: make(chan struct{}),
+		c: c, log: c.Logger.With("node", uint32(c.Node)), driver: d, limits: dc.Limits.withDefaults(), stopping: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if err := c.validate(); err != nil {
 		return nil, err
@@ -171,13 +172,7 @@ func (d *GroupDriver) TurnDue() bool {
 }
 
 // Deadline is the time at which a turn is due although nothing has come: a block has waited long enough for company.
-func (d *GroupDriver) Deadline() (nanos int64, ok bool) {
-	l := d.g.loop
-	if !l.leading || l.held != nil || l.flights.len() >= d.d.n.c.Window {
-		return 0, false
-	}
-	return l.batcher.Deadline()
-}
+func (d *GroupDriver) Deadline() (nanos int64, ok bool) { return d.g.loop.deadline() }
 
 // ApplyDue says whether the applier has something to do.
 func (d *GroupDriver) ApplyDue() bool {

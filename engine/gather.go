@@ -76,7 +76,7 @@ func (g *Group) Go(cmd []byte, done CommandDone) error {
 		return fmt.Errorf("%w: command of %d bytes, limit %d", ErrTooLarge, len(cmd), wire.CommandBytesMax)
 	}
 	cost := int64(len(cmd)) + gatherCost
-	if g.clientBytes.Add(cost) > clientBytesMax {
+	if g.clientBytes.Add(cost) > g.node.limits.ClientBytes {
 		g.clientBytes.Sub(cost)
 		g.count.busy.Inc()
 		return ErrBusy

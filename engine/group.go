@@ -33,7 +33,8 @@ type Group struct {
 	driver    *GroupDriver // nil but in a simulator
 
 	// snapBusy holds a token while a snapshot is written, or restored.
-	snapBusy chan struct{}
+	snapBusy  chan struct{}
+	snapshots [snapshotsKept]wire.Slot // the newest written by this process, ascending; the writer of snapshots owns it
 
 	count  counters
 	stages stages
@@ -47,10 +48,12 @@ type Group struct {
 	logBytes    atomic.Int64  // by the loop, each tick: bytes of log in memory
 	nudged      atomic.Bool   // a nudge is in the mailbox
 	wantApplied atomic.Bool   // the loop waits for the applier to catch up
+	snapFailed  atomic.Bool   // by the writer of snapshots: the last one was not written
+	snapAsked   atomic.Bool   // applySnapshot is in the applier's mailbox
 
-	clientBytes  atomic.Int64 // see clientBytesMax
-	syncBacklog  atomic.Int64 // see syncBacklogMax
-	applyBacklog atomic.Int64 // see applyBacklogMax
+	clientBytes  atomic.Int64 // see Limits
+	syncBacklog  atomic.Int64 // see Limits
+	applyBacklog atomic.Int64 // see Limits
 
 	statusMu sync.Mutex
 	status   paxos.Status // as of the last tick or transition
@@ -59,7 +62,7 @@ type Group struct {
 func newGroup(n *Node, id wire.GroupID, sm StateMachine) *Group {
 	g := &Group{
 		id: id, node: n, log: n.log.With("group", uint32(id)), stages: n.newStages(),
-		mailbox:  batching.NewMailbox[event](peerItemsMax, peerBytesMax),
+		mailbox:  batching.NewMailbox[event](n.limits.PeerItems, n.limits.PeerBytes),
 		loopDone: make(chan struct{}), snapBusy: make(chan struct{}, 1),
 	}
 	g.transfers = &transfers{g: g, byPeer: make(map[wire.NodeID]*transfer)}
@@ -101,9 +104,9 @@ func (g *Group) waiting() int {
 	return items + g.gatherer.len()
 }
 
-// overloaded says that the disk or the state machine is so far behind that peers' frames are dropped.
+// overloaded says that the disk or the state machine is so far behind that peers' frames are dropped and nothing is proposed.
 func (g *Group) overloaded() bool {
-	return g.syncBacklog.Load() > syncBacklogMax || g.applyBacklog.Load() > applyBacklogMax
+	return g.syncBacklog.Load() > g.node.limits.SyncBacklog || g.applyBacklog.Load() > g.node.limits.ApplyBacklog
 }
 
 // publish makes a copy of the core's state visible.
@@ -119,7 +122,7 @@ func (g *Group) publish(st paxos.Status) {
 // otherwise neither done nor the reference was touched.
 func (g *Group) propose(frame *wire.Buffer, blk wire.Block, done Completion) wire.Status {
 	cost := clientCost(frame)
-	if g.clientBytes.Add(cost) > clientBytesMax {
+	if g.clientBytes.Add(cost) > g.node.limits.ClientBytes {
 		g.clientBytes.Sub(cost)
 		g.count.busy.Inc()
 		return wire.StatusBusy
@@ -134,7 +137,7 @@ func (g *Group) propose(frame *wire.Buffer, blk wire.Block, done Completion) wir
 
 // ask queues a query; false: it was failed instead.
 func (g *Group) ask(q *query, mode wire.QueryMode) {
-	if g.clientBytes.Add(q.cost()) > clientBytesMax {
+	if g.clientBytes.Add(q.cost()) > g.node.limits.ClientBytes {
 		g.count.busy.Inc()
 		q.fail(g, wire.StatusBusy)
 		return

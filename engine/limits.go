@@ -1,32 +1,70 @@
 package engine
 
-import "time"
+import (
+	"time"
 
-// Bounds of the shell's queues. What crosses a wire or a disk is bounded in package wire.
-const (
-	// peerItemsMax and peerBytesMax bound the peer frames that wait for a group's loop. A frame beyond is dropped,
-	// as the network may drop it; the protocol sends it again.
-	peerItemsMax = 1 << 16
-	peerBytesMax = 64 << 20
+	"github.com/paxbench/paxbench/wire"
+)
 
-	// clientBytesMax bounds the memory of the blocks that wait for a group's loop and of the queries that wait for
+// Limits bounds the shell's queues. What crosses a wire or a disk is bounded in package wire. The zero value of a field means its
+// default; only simulators have others, because bounds that are never reached are never tested.
+type Limits struct {
+	// PeerItems and PeerBytes bound the peer frames that wait for a group's loop; an answer to a Fetch, 128 frames, should fit. A
+	// frame beyond is dropped, as the network may drop it; the protocol sends it again. Default 65536, 64 MiB.
+	PeerItems int
+	PeerBytes int
+
+	// ClientBytes bounds the memory of the blocks that wait for a group's loop and of the queries that wait for
 	// their answer; beyond it the answer is Busy. Each counts as clientItemBytes at least, which bounds their number:
-	// 64 MiB / 2 KiB = 32768. The count is apart from the peers', so that clients cannot starve them.
-	clientBytesMax  = 64 << 20
-	clientItemBytes = 2 << 10
+	// 64 MiB / 2 KiB = 32768. The count is apart from the peers', so that clients cannot starve them. Default 64 MiB.
+	ClientBytes int64
 
-	// syncBacklogMax bounds the bytes of a group's records that wait for the disk. Beyond it the loop drops the peer
-	// frames that would become records (as the network may) until the disk has caught up.
-	// What is under way when the bound is reached comes on top: one turn's frames, at most peerBytesMax.
-	syncBacklogMax = 128 << 20
+	// SyncBacklog bounds the bytes of a group's records, and of the messages gated by them, that wait for the disk. Beyond
+	// it the loop drops the peer frames that would add to them (as the network may) until the disk has caught up, and
+	// proposes nothing. What is under way when the bound is reached comes on top: one turn's. Default 128 MiB.
+	SyncBacklog int64
 
-	// applyBacklogMax bounds the bytes of chosen slots that wait for the state machine, in the same way.
-	applyBacklogMax = 128 << 20
+	// ApplyBacklog bounds the bytes of chosen slots that wait for the state machine, in the same way. Default 128 MiB.
+	ApplyBacklog int64
 
-	// receiverItemsMax and receiverBytesMax bound the pieces of a snapshot that wait to be written; a piece beyond is
-	// dropped and sent again. Twice what the sender keeps under way.
-	receiverItemsMax = 64
-	receiverBytesMax = 4 << 20
+	// ReceiverItems and ReceiverBytes bound the pieces of a snapshot that wait to be written; a piece beyond is
+	// dropped and sent again. Default 64, 4 MiB: twice what the sender keeps under way, at least.
+	ReceiverItems int
+	ReceiverBytes int
+
+	// Sessions bounds the client sessions of a group. Part of the replicated state's meaning: it must be equal on every
+	// node. Default wire.SessionsMax.
+	Sessions int
+
+	// Frame is the memory of the largest frame with a batch. It limits nothing: bounds are made with it. Default wire.FrameMax.
+	Frame int64
+}
+
+// withDefaults returns l with every zero field set to its default.
+func (l Limits) withDefaults() Limits {
+	def(&l.PeerItems, 1<<16)
+	def(&l.PeerBytes, 64<<20)
+	def(&l.ClientBytes, 64<<20)
+	def(&l.SyncBacklog, 128<<20)
+	def(&l.ApplyBacklog, 128<<20)
+	def(&l.ReceiverItems, 64)
+	def(&l.ReceiverBytes, 4<<20)
+	def(&l.Sessions, wire.SessionsMax)
+	def(&l.Frame, wire.FrameMax)
+	return l
+}
+
+// logBytesMax bounds the chosen slots that a group keeps in memory: twice what snapshots let it grow to (SnapshotBytes between two,
+// RetainBytes behind the newest, pinFactor times that for peers that are being sent one, and whole slots), and what may wait to be
+// applied. Beyond it nothing is taken until a snapshot has succeeded: a group whose snapshots fail comes to a halt and does not eat
+// the memory.
+func (c *Config) logBytesMax(l *Limits) int64 {
+	return 2*c.SnapshotBytes + (pinFactor+2)*c.RetainBytes + l.ApplyBacklog + 4*l.Frame
+}
+
+// Bounds that are the same everywhere.
+const (
+	clientItemBytes = 2 << 10 // see Limits.ClientBytes
 
 	// transferAcksMax bounds the acknowledgements that wait for a sender of a snapshot.
 	transferAcksMax = 16
@@ -41,4 +79,12 @@ const (
 	// in multiples of Config.RetainBytes.
 	transferGrace = 10 * time.Second
 	pinFactor     = 4
+
+	// snapshotsKept is how many snapshots of a group stay on the disk: the newest, and others to restart from should it turn
+	// out to be damaged, as far as the log reaches back to them.
+	snapshotsKept = 3
+
+	// snapshotRetryTicks is how often a group looks whether a snapshot is due although no slot is applied: the last one
+	// failed, or was still being written when the log filled up.
+	snapshotRetryTicks = 50
 )

@@ -73,8 +73,9 @@ type loop struct {
 	gathered  []*gathered // scratch
 
 	asked []*query              // queries of this turn
-	reads map[uint64]*readBatch // under way, by token; bounded by clientBytesMax
+	reads map[uint64]*readBatch // under way, by token; bounded by Limits.ClientBytes
 	token uint64
+	ticks uint64
 
 	durable   wire.LSN  // last told to the core
 	applied   wire.Slot // last told to the core
@@ -112,10 +113,18 @@ func (l *loop) run() {
 		case <-delay.C:
 		}
 		l.turn(tick)
-		if at, ok := l.batcher.Deadline(); ok && l.leading && l.held == nil && l.flights.len() < l.g.node.c.Window {
+		if at, ok := l.deadline(); ok {
 			delay.Reset(time.Duration(max(at-l.g.node.nanotime(), 0)))
 		}
 	}
+}
+
+// deadline is when a turn is due although nothing has come: a block has waited long enough for company, and may go.
+func (l *loop) deadline() (nanos int64, ok bool) {
+	if !l.leading || l.held != nil || l.flights.len() >= l.g.node.c.Window || l.g.overloaded() {
+		return 0, false
+	}
+	return l.batcher.Deadline()
 }
 
 // settleMax bounds how often settle looks.
@@ -154,7 +163,17 @@ func (l *loop) turn(tick bool) {
 	l.dispatch(l.core.Output())
 	l.feedAll()
 	if tick {
-		l.g.publish(l.core.Status())
+		l.tock()
+	}
+}
+
+// tock ends a turn with a tick: what is to be seen and done now and then.
+func (l *loop) tock() {
+	st := l.core.Status()
+	l.g.publish(st)
+	l.ticks++
+	if l.ticks%snapshotRetryTicks == 0 && st.LogBytes > l.g.node.c.SnapshotBytes && !l.g.snapAsked.Swap(true) {
+		l.g.applier.put(applyItem{kind: applySnapshot})
 	}
 }
 
@@ -192,7 +211,7 @@ func (l *loop) step(f *wire.Buffer) {
 		l.g.count.peerInvalid.Inc()
 		return
 	}
-	if (l.msg.Kind == wire.KindAccept || l.msg.Kind == wire.KindLearn) && l.g.overloaded() {
+	if adds := l.msg.Kind == wire.KindAccept || l.msg.Kind == wire.KindLearn || l.msg.Kind == wire.KindPrepare; adds && l.g.overloaded() {
 		l.g.count.peerDropped.Inc()
 		return
 	}
@@ -253,6 +272,10 @@ func (l *loop) pump() {
 		l.gather()
 	}
 	if !l.leading {
+		return
+	}
+	if l.g.overloaded() {
+		l.g.wantApplied.Store(true) // the disk tells of itself
 		return
 	}
 	if l.held != nil {

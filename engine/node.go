@@ -28,6 +28,7 @@ type Node struct {
 	started time.Time
 	fsync   *histogram
 	driver  *Driver // nil but in a simulator
+	limits  Limits
 
 	invalid       atomic.Uint64 // peer frames that name no group of this node
 	clientInvalid atomic.Uint64 // malformed frames from clients
@@ -52,7 +53,7 @@ type Node struct {
 func Open(c Config) (*Node, error) {
 	c = c.withDefaults()
 	n := &Node{
-		c: c, log: c.Logger.With("node", uint32(c.Node)), fsync: newHistogram(), started: time.Now(),
+		c: c, log: c.Logger.With("node", uint32(c.Node)), fsync: newHistogram(), started: time.Now(), limits: Limits{}.withDefaults(),
 		stopping: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if err := c.validate(); err != nil {

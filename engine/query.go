@@ -19,7 +19,7 @@ type answerer interface {
 	answered(a *wire.Answer, addr string)
 }
 
-// cost is what the query counts against clientBytesMax, from its arrival to its answer.
+// cost is what the query counts against Limits.ClientBytes, from its arrival to its answer.
 func (q *query) cost() int64 {
 	if q.frame != nil {
 		return clientCost(q.frame)
@@ -27,7 +27,7 @@ func (q *query) cost() int64 {
 	return int64(max(len(q.req), clientItemBytes))
 }
 
-// clientCost is what a client's frame counts against clientBytesMax.
+// clientCost is what a client's frame counts against Limits.ClientBytes.
 func clientCost(f *wire.Buffer) int64 { return int64(max(f.Cap(), clientItemBytes)) }
 
 func (q *query) finish(g *Group, a *wire.Answer) {

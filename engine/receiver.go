@@ -33,7 +33,7 @@ func newReceiver(g *Group) *receiver {
 	c := &g.node.c
 	return &receiver{
 		g:   g,
-		box: batching.NewMailbox[*wire.Buffer](receiverItemsMax, receiverBytesMax),
+		box: batching.NewMailbox[*wire.Buffer](g.node.limits.ReceiverItems, g.node.limits.ReceiverBytes),
 		parts: snapshot.NewReceiver(snapshot.ReceiverConfig{
 			FS: c.SnapshotFS, Dir: c.snapDir(), Cluster: c.Cluster, Group: g.id,
 			Have: wire.Slot(g.snapshotAt.Load()), TotalMax: c.SnapshotMaxSize,

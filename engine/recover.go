@@ -113,6 +113,7 @@ func (n *Node) walConfig() wal.Config {
 // paxos is the configuration of a group's replica.
 func (n *Node) paxos(g wire.GroupID) paxos.Config {
 	pc := n.c.paxos(g)
+	pc.LogBytesMax = n.c.logBytesMax(&n.limits)
 	if n.driver != nil {
 		n.driver.c.Core(&pc)
 	}

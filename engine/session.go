@@ -23,7 +23,7 @@ type sessionTable struct {
 	replyBytes int64  // of all sessions' kept replies
 	commands   uint64 // executed since the group's first slot
 
-	// Invariant: the limits are equal on all replicas; they are fields for tests only.
+	// Invariant: the limits are equal on all replicas.
 	sessionsMax   int
 	blocksMax     int
 	replyMax      int64 // per session, bytes

@@ -246,9 +246,9 @@ func TestLogMarks(t *testing.T) {
 		t.Error("trim of an empty log")
 	}
 	for s := wire.Slot(1); s <= 500; s++ {
-		if since := m.add(s, 10); s%100 == 0 {
-			if since != 1000 {
-				t.Fatalf("slot %d: %d bytes since the last snapshot", s, since)
+		if m.add(s, 10); s%100 == 0 {
+			if m.behind() != 1000 {
+				t.Fatalf("slot %d: %d bytes since the last snapshot", s, m.behind())
 			}
 			trim := m.taken()
 			kept := int64(s-trim) * 10
@@ -261,7 +261,10 @@ func TestLogMarks(t *testing.T) {
 		t.Errorf("%d marks", len(m.marks))
 	}
 	m.restart(900)
-	if m.add(901, 10) != 10 || m.taken() != 0 {
+	if m.add(901, 10); m.behind() != 10 || m.taken() != 0 {
 		t.Error("after a restart")
+	}
+	if m.failed(); m.behind() != 10 {
+		t.Error("a snapshot that failed counts as taken")
 	}
 }

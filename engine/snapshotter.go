@@ -16,6 +16,7 @@ type logMarks struct {
 	step   int64 // bytes between marks
 	bytes  int64 // applied so far, from an arbitrary origin
 	since  int64 // bytes at the last snapshot
+	before int64 // bytes at the one before
 	marks  []logMark
 }
 
@@ -31,23 +32,28 @@ func newLogMarks(retain int64) logMarks {
 
 // restart forgets everything: the state came from a snapshot at slot s, and there is no log before it.
 func (m *logMarks) restart(s wire.Slot) {
-	m.bytes, m.since = 0, 0
+	m.bytes, m.since, m.before = 0, 0, 0
 	m.marks = append(m.marks[:0], logMark{s, 0})
 }
 
-// add counts a slot and returns the bytes since the last snapshot.
-func (m *logMarks) add(s wire.Slot, size int64) int64 {
+// add counts a slot.
+func (m *logMarks) add(s wire.Slot, size int64) {
 	m.bytes += size
 	if n := len(m.marks); n == 0 || m.bytes-m.marks[n-1].bytes >= m.step {
 		m.marks = append(m.marks, logMark{s, m.bytes})
 	}
-	return m.bytes - m.since
 }
+
+// behind is the bytes since the last snapshot.
+func (m *logMarks) behind() int64 { return m.bytes - m.since }
+
+// failed says that the last snapshot came to nothing: what it was to take over is still there.
+func (m *logMarks) failed() { m.since = m.before }
 
 // taken says that a snapshot is being taken now. It returns the slot up to which the log may be trimmed once the
 // snapshot is durable, so that retain bytes stay; 0: nothing may be.
 func (m *logMarks) taken() (trim wire.Slot) {
-	m.since = m.bytes
+	m.before, m.since = m.since, m.bytes
 	keep := 0
 	for i, k := range m.marks {
 		if m.bytes-k.bytes < m.retain {
@@ -57,6 +63,16 @@ func (m *logMarks) taken() (trim wire.Slot) {
 	}
 	m.marks = append(m.marks[:0], m.marks[keep:]...)
 	return trim
+}
+
+// snapshotIfDue takes a snapshot if the log has grown by enough since the last one.
+func (a *applier) snapshotIfDue() {
+	if a.g.snapFailed.Swap(false) {
+		a.logged.failed()
+	}
+	if a.logged.behind() >= a.g.node.c.SnapshotBytes {
+		a.snapshot()
+	}
 }
 
 // snapshot takes a view of the state and has it written by another goroutine. At most one is written at a time.
@@ -72,8 +88,9 @@ func (a *applier) snapshot() {
 	}
 	view, err := a.sm.Snapshot()
 	if err != nil {
+		a.g.snapFailed.Store(true)
 		<-a.g.snapBusy
-		a.g.log.Error("state machine gave no snapshot; the log grows until it does", "slot", uint64(a.applied), "err", err)
+		a.g.log.Error("state machine gave no snapshot", "slot", uint64(a.applied), "err", err)
 		return
 	}
 	j := &snapshotJob{
@@ -109,13 +126,14 @@ func (j *snapshotJob) run() {
 	})
 	j.view.Release()
 	j.sessions.release()
-	<-g.snapBusy
+	defer func() { <-g.snapBusy }()
 	log := g.log.With("slot", uint64(j.meta.Slot))
 	if errors.Is(err, errStopping) {
 		return
 	}
 	if err != nil {
-		// The old snapshot and the log behind it are untouched; the next one is tried when the log has grown again.
+		// The old snapshot and the log behind it are untouched; the next one is tried with the next slot, or soon.
+		g.snapFailed.Store(true)
 		log.Error("snapshot not written", "err", err)
 		return
 	}
@@ -123,14 +141,22 @@ func (j *snapshotJob) run() {
 	log.Info("snapshot written", "bytes", size, "trim", uint64(j.trim))
 	g.snapshotAt.Store(uint64(j.meta.Slot))
 	trim := g.transfers.pin(j.trim, j.meta.Slot)
+	// Snapshots at or above the trim mark can still be restarted from, should a newer one turn out to be damaged. Not all of
+	// them are kept: each holds the whole state, and a long log reaches back to many.
+	if err := snapshot.RemoveOlder(fs, dir, g.id, max(trim, g.oldestKept(j.meta.Slot))); err != nil {
+		log.Error("old snapshots not removed", "err", err)
+	}
 	if trim == 0 {
 		return
 	}
-	// Snapshots at or above the trim mark can still be restarted from, should a newer one turn out to be damaged.
-	if err := snapshot.RemoveOlder(fs, dir, g.id, trim); err != nil {
-		log.Error("old snapshots not removed", "err", err)
-	}
 	g.mailbox.PutUrgent(event{kind: eventTrim, slot: trim})
+}
+
+// oldestKept adds the snapshot at slot s, and returns the oldest of those to be kept: 0 while there are few.
+func (g *Group) oldestKept(s wire.Slot) wire.Slot {
+	copy(g.snapshots[:], g.snapshots[1:])
+	g.snapshots[snapshotsKept-1] = s
+	return g.snapshots[0]
 }
 
 // stopWriter fails as soon as the node is stopping, so that Close does not wait for a large snapshot.

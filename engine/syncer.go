@@ -61,7 +61,7 @@ type syncer struct {
 }
 
 func newSyncer(n *Node, log storage) *syncer {
-	// The bounds do not matter: loops use PutUrgent, and bound themselves (syncBacklogMax).
+	// The bounds do not matter: loops use PutUrgent, and bound themselves (Limits.SyncBacklog).
 	return &syncer{node: n, log: log, box: batching.NewMailbox[*work](1, 1), done: make(chan struct{})}
 }
 

@@ -68,7 +68,7 @@ func (j *journal) Stats() transport.Stats                      { return transpor
 func newTestSyncer(j *journal) (*syncer, []*Group) {
 	n := &Node{
 		c:   Config{Node: 1, Cluster: 77}.withDefaults(),
-		log: slog.New(slog.DiscardHandler), net: j, stopping: make(chan struct{}),
+		log: slog.New(slog.DiscardHandler), net: j, stopping: make(chan struct{}), limits: Limits{}.withDefaults(),
 	}
 	for id := range 2 {
 		n.groups = append(n.groups, newGroup(n, wire.GroupID(id+1), &null{}))

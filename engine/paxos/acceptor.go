@@ -22,7 +22,11 @@ func (r *Replica) onPrepare(m *wire.Message) {
 		r.leader = 0
 	}
 	r.restartElection()
-	r.promise(wire.KindPromise, m.From, m.Ballot, m.Slot)
+	// Once for each output: a promise is large, and a repeat that waited beside the first asks for the same.
+	if i := r.index(m.From); !r.promisedTo.has(i) {
+		r.promisedTo = r.promisedTo.with(i)
+		r.promise(wire.KindPromise, m.From, m.Ballot, m.Slot)
+	}
 }
 
 // refuses says whether a higher ballot than b was promised.
@@ -78,10 +82,10 @@ type promisePart struct {
 	votes       []byte
 }
 
-// promiseBurst is how many parts an acceptor sends in answer to one Prepare.
-const promiseBurst = 4
+// PromiseBurst is how many parts an acceptor sends in answer to one Prepare.
+const PromiseBurst = 4
 
-// cutPromise encodes the votes from slot from on in parts of about Config.PromiseBytes, at most promiseBurst of them.
+// cutPromise encodes the votes from slot from on in parts of about Config.PromiseBytes, at most PromiseBurst of them.
 func (r *Replica) cutPromise(from wire.Slot) []promisePart {
 	parts := []promisePart{{first: from, last: ^wire.Slot(0)}}
 	for s := max(from, r.log.base); s <= r.log.last(); s++ {
@@ -93,7 +97,7 @@ func (r *Replica) cutPromise(from wire.Slot) []promisePart {
 		p := &parts[len(parts)-1]
 		if len(p.votes) > 0 && len(p.votes)+wire.VoteSize(v) > r.c.PromiseBytes {
 			p.last = s - 1
-			if len(parts) == promiseBurst {
+			if len(parts) == PromiseBurst {
 				return parts
 			}
 			parts = append(parts, promisePart{first: s, last: ^wire.Slot(0)})
@@ -120,10 +124,10 @@ func (r *Replica) onAccept(m *wire.Message) {
 		r.raise(m.Ballot, "another node leads")
 	}
 	r.follow(m.From, m.Ballot)
+	r.noteChosen(m.Ballot, m.Chosen) // first: it makes room for the vote
 	if r.vote(m) {
 		r.acked(m.From, m.Ballot, m.Slot)
 	}
-	r.noteChosen(m.Ballot, m.Chosen)
 }
 
 // vote records the vote that m asks for, unless it was cast before, and says whether there is something to tell. A slot that
@@ -131,6 +135,10 @@ func (r *Replica) onAccept(m *wire.Message) {
 func (r *Replica) vote(m *wire.Message) bool {
 	if m.Slot <= r.trimmed {
 		return true
+	}
+	if e := r.log.get(m.Slot); (e == nil || !e.chosen && e.ballot != m.Ballot) && r.full(m.Slot) {
+		r.refused++
+		return false
 	}
 	e := r.log.ensure(m.Slot)
 	if e.frame != nil && (e.chosen || e.ballot == m.Ballot) {
@@ -147,6 +155,13 @@ func (r *Replica) vote(m *wire.Message) bool {
 		Frame: m.Frame.Retain(),
 	})
 	return true
+}
+
+// full says that no value for slot s is taken now, because the log in memory has reached its bounds: it keeps too much that a
+// snapshot has not taken over yet, or too much above the chosen prefix. In the second case the next slot's value is taken all the
+// same, and what was asked for with Fetch: they make the prefix grow. What is refused comes again (resend, Fetch).
+func (r *Replica) full(s wire.Slot) bool {
+	return r.log.prefixBytes > r.c.LogBytesMax || s > max(r.chosen+1, r.fetch.until) && r.log.ahead() > r.c.AheadBytesMax
 }
 
 // consistent says whether m asks for the value that is held in a slot that is chosen, or that m's ballot already proposed

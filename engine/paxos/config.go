@@ -21,7 +21,16 @@ type Config struct {
 	StallTicks      int    // a leader whose own disk finishes nothing for so long resigns; default 2*ElectionTicks
 	ApplyLagMax     int    // chosen slots not yet applied beyond which Propose answers Busy; default 1024
 	PromiseBytes    int    // votes in one part of a promise, in bytes; default wire.PromiseBytesMax
+	LogBytesMax     int64  // frames of chosen slots kept until Trim, beyond which no vote for more is taken; default 1 GiB
+	AheadBytesMax   int64  // frames of votes above the chosen prefix, beyond which only the next slot's is taken; default 256 MiB
+	PromiseTotalMax int64  // frames of the promises that a candidate collects, beyond which it gives up; default 1 GiB
 	Seed            uint64 // of the election jitter and of incarnations; should differ from start to start
+}
+
+// LogBytesBound is the most bytes of frames that a replica holds for slots, none larger than frame: what full lets in, an answer
+// to a Fetch, and what a candidate learns and proposes again, which is what it was promised.
+func (c Config) LogBytesBound(frame int64) int64 {
+	return c.LogBytesMax + c.AheadBytesMax + min(2*fetchBytes, fetchSlots*frame) + c.PromiseTotalMax + 2*frame
 }
 
 // withDefaults returns c with every zero field set to its default.
@@ -38,6 +47,14 @@ func (c Config) withDefaults() Config {
 	def(&c.StallTicks, 2*c.ElectionTicks)
 	def(&c.ApplyLagMax, 1024)
 	def(&c.PromiseBytes, wire.PromiseBytesMax)
+	bound := func(p *int64, v int64) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	bound(&c.LogBytesMax, 1<<30)
+	bound(&c.AheadBytesMax, 256<<20)
+	bound(&c.PromiseTotalMax, 1<<30)
 	return c
 }
 
@@ -66,5 +83,7 @@ func (c Config) Validate() error {
 	fault(c.StallTicks < 1, "disk stall of %d ticks: need 1 or more", c.StallTicks)
 	fault(c.ApplyLagMax < 1, "apply lag of %d slots: need 1 or more", c.ApplyLagMax)
 	fault(c.PromiseBytes < 1 || c.PromiseBytes > wire.PromiseBytesMax, "promise parts of %d bytes: need 1 to %d", c.PromiseBytes, wire.PromiseBytesMax)
+	fault(c.LogBytesMax < 1 || c.AheadBytesMax < 1 || c.PromiseTotalMax < 1, "log of %d bytes, %d ahead, promises of %d: need 1 or more",
+		c.LogBytesMax, c.AheadBytesMax, c.PromiseTotalMax)
 	return errors.Join(errs...)
 }

@@ -44,6 +44,7 @@ func (r *Replica) learnAnnounced() {
 
 // deliver appends slot s, the next of the chosen prefix, to the output.
 func (r *Replica) deliver(s wire.Slot) {
+	r.log.deliver(r.log.get(s))
 	r.chosen = s
 	c, _ := r.ChosenAt(s)
 	c.Frame.Retain()
@@ -116,6 +117,10 @@ func (r *Replica) onFetch(m *wire.Message) {
 func (r *Replica) onLearn(m *wire.Message) {
 	r.fetch.size = m.Frame.Len()
 	if m.Slot <= r.chosen {
+		return
+	}
+	if r.full(m.Slot) {
+		r.refused++
 		return
 	}
 	e := r.log.ensure(m.Slot)

@@ -13,6 +13,7 @@ type entry struct {
 	votes  tally        // leader: who accepted, at the leader's ballot
 	sent   uint64       // leader: tick of the last transmission
 	chosen bool
+	prefix bool // in the chosen prefix: delivered
 }
 
 func (e *entry) value() wire.Batch { return wire.TrustedValue(e.frame) }
@@ -26,6 +27,18 @@ type slotLog struct {
 	base  wire.Slot // first slot held
 	count int
 	bytes int64 // of all frames held
+
+	// Invariant: prefixBytes is the sum over the entries in the chosen prefix, prefixBytes <= bytes.
+	prefixBytes int64
+}
+
+// ahead is the bytes of the frames above the chosen prefix.
+func (l *slotLog) ahead() int64 { return l.bytes - l.prefixBytes }
+
+// deliver takes e into the chosen prefix.
+func (l *slotLog) deliver(e *entry) {
+	e.prefix = true
+	l.prefixBytes += int64(e.frame.Len())
 }
 
 func newSlotLog(base wire.Slot) slotLog { return slotLog{ring: make([]entry, 64), base: base} }
@@ -69,13 +82,17 @@ func (l *slotLog) grow(need int) {
 
 // put makes f the value of e, taking over one reference. The tally starts anew: it belongs to the vote.
 func (l *slotLog) put(e *entry, f *wire.Buffer, b wire.Ballot) {
+	grown := int64(f.Len())
 	if e.frame != nil {
-		l.bytes -= int64(e.frame.Len())
+		grown -= int64(e.frame.Len())
 		e.frame.Release()
 	}
 	e.frame, e.ballot = f, b
 	e.votes.reset(b)
-	l.bytes += int64(f.Len())
+	l.bytes += grown
+	if e.prefix {
+		l.prefixBytes += grown
+	}
 }
 
 // dropTo forgets the slots up to and including s.
@@ -84,6 +101,9 @@ func (l *slotLog) dropTo(s wire.Slot) {
 		e := &l.ring[int(l.base)&(len(l.ring)-1)]
 		if e.frame != nil {
 			l.bytes -= int64(e.frame.Len())
+			if e.prefix {
+				l.prefixBytes -= int64(e.frame.Len())
+			}
 			e.frame.Release()
 		}
 		*e = entry{}

@@ -42,7 +42,7 @@ type Outcome uint8
 const (
 	Taken     Outcome = iota // under way
 	NotLeader                // ask Status().Leader
-	Busy                     // the window is full, or applying lags too far behind
+	Busy                     // the window or the log is full, or applying lags too far behind
 )
 
 func (o Outcome) String() string { return [...]string{"taken", "not leader", "busy"}[o] }
@@ -104,7 +104,11 @@ type Status struct {
 	Last     wire.Slot // highest slot with a vote, or Trimmed
 	InFlight int       // slots proposed here and not yet in the chosen prefix
 	Window   int
+	Reads    int   // that wait for a quorum to confirm that this replica leads
 	LogBytes int64 // bytes of the frames held for slots above Trimmed
+
+	AheadBytes   int64 // of LogBytes: above the chosen prefix
+	PromiseBytes int64 // bytes of the promises collected
 
 	Suspect     string // why this replica does not vote; empty: it does
 	Healing     int    // suspect: nodes that have told all they know
@@ -114,4 +118,5 @@ type Status struct {
 	Ignored uint64 // messages dropped: senseless ballots, slots or senders
 	Stale   uint64 // messages refused because of a higher promise
 	Resent  uint64 // Accept frames sent again
+	Refused uint64 // values not taken because the log was full (Config.LogBytesMax, AheadBytesMax)
 }

@@ -19,7 +19,7 @@ type promiseParts struct {
 }
 
 // earlyMax bounds the parts kept for later: more than a burst cannot overtake.
-const earlyMax = 2 * promiseBurst
+const earlyMax = 2 * PromiseBurst
 
 func (p *promiseParts) restart(from wire.Slot) {
 	for _, f := range p.frames {
@@ -98,11 +98,20 @@ func (r *Replica) askPromise(i int) {
 	}
 }
 
-// repeatPrepare asks those again who have not answered for RetransmitTicks.
+// repeatPrepare asks those again who have not answered for RetransmitTicks, and reminds those who have promised, as often as a
+// leader would, with a Prepare for no slot. Without it a candidate that is far behind could not finish: the first who had
+// promised everything heard nothing more, waited for a timeout and took a higher ballot, and if they were far behind as well, the
+// first then did the same to them.
 func (r *Replica) repeatPrepare() {
 	for i := range r.peers {
-		if r.now-r.peers[i].promise.asked >= uint64(r.c.RetransmitTicks) {
+		p := &r.peers[i].promise
+		switch since := r.now - p.asked; {
+		case i == r.self:
+		case !p.whole && since >= uint64(r.c.RetransmitTicks):
 			r.askPromise(i)
+		case p.whole && r.role == Preparing && since >= uint64(r.c.HeartbeatTicks):
+			p.asked = r.now
+			r.send(r.c.Nodes[i], &wire.Message{Kind: wire.KindPrepare, Ballot: r.ballot, Slot: wire.SlotMax}, r.prepLSN)
 		}
 	}
 }
@@ -134,12 +143,15 @@ func (r *Replica) onPromise(m *wire.Message, from int) {
 		// What it asked for is only in that peer's snapshot: be a follower, and ask for the snapshot, unless those slots
 		// were learned since.
 		r.stepDown("it is behind a snapshot")
-		if m.Trimmed > r.chosen {
-			r.send(m.From, &wire.Message{Kind: wire.KindFetch, Slot: r.chosen + 1, Until: m.Trimmed}, 0)
-		}
+		r.fetchFrom(m)
 		return
 	}
 	if !p.add(m) {
+		return
+	}
+	if r.promiseBytes() > r.c.PromiseTotalMax {
+		r.stepDown("its promises are too large")
+		r.fetchFrom(m)
 		return
 	}
 	r.restartElection() // it gets on, however much there is to report
@@ -150,6 +162,25 @@ func (r *Replica) onPromise(m *wire.Message, from int) {
 	case p.ended: // which is not to say that it came last
 		r.askPromise(from)
 	}
+}
+
+// fetchFrom asks the sender of m for chosen slots, by whichever way it has them: there will be less to promise.
+func (r *Replica) fetchFrom(m *wire.Message) {
+	if until := max(m.Trimmed, min(m.Chosen, r.chosen+fetchSlots)); until > r.chosen {
+		r.send(m.From, &wire.Message{Kind: wire.KindFetch, Slot: r.chosen + 1, Until: until}, 0)
+	}
+}
+
+// promiseBytes is the bytes of the frames that promises hold.
+func (r *Replica) promiseBytes() (total int64) {
+	for i := range r.peers {
+		for _, fs := range [...][]*wire.Buffer{r.peers[i].promise.frames, r.peers[i].promise.early} {
+			for _, f := range fs {
+				total += int64(f.Len())
+			}
+		}
+	}
+	return total
 }
 
 // mustDecode decodes a frame that was decoded before.
@@ -275,7 +306,7 @@ func (r *Replica) Propose(accept *wire.Buffer) (wire.Slot, Outcome) {
 	if r.role != Leader {
 		return 0, NotLeader
 	}
-	if r.inFlight() >= r.c.Window || r.chosen-r.applied > wire.Slot(r.c.ApplyLagMax) {
+	if r.inFlight() >= r.c.Window || r.chosen-r.applied > wire.Slot(r.c.ApplyLagMax) || r.full(r.next) {
 		return 0, Busy
 	}
 	s := r.next

@@ -18,6 +18,8 @@ type Replica struct {
 	log      slotLog
 	ack      ackRun // votes of this output not yet told
 
+	promisedTo nodeSet // who was sent a promise in this output
+
 	// Learner. Invariant: trimmed <= applied <= chosen; log.base == trimmed+1.
 	chosen  wire.Slot // chosen prefix: every slot up to here is learned
 	applied wire.Slot
@@ -65,7 +67,7 @@ type Replica struct {
 	out   Output
 	taken bool // out was handed out: the next call starts a new one
 
-	ignored, stale, resent uint64
+	ignored, stale, resent, refused uint64
 }
 
 // peer is what a replica knows of another.
@@ -151,6 +153,7 @@ func (r *Replica) Output() *Output {
 	r.begin()
 	r.flushAck()
 	r.roundOpen = false
+	r.promisedTo = 0
 	r.taken = true
 	r.out.LastLSN = r.lsn
 	return &r.out
@@ -308,13 +311,16 @@ func (r *Replica) Close() {
 	r.log.dropTo(r.log.last())
 }
 
+// Config is the configuration with its defaults.
+func (r *Replica) Config() Config { return r.c }
+
 // Status returns a copy of the replica's state.
 func (r *Replica) Status() Status {
 	st := Status{
 		Role: r.role, Leader: r.leader, Ballot: r.ballot, Promised: r.promised,
 		Chosen: r.chosen, Applied: r.applied, Trimmed: r.trimmed, Last: r.log.last(),
-		Window: r.c.Window, LogBytes: r.log.bytes,
-		Ignored: r.ignored, Stale: r.stale, Resent: r.resent,
+		Window: r.c.Window, LogBytes: r.log.bytes, AheadBytes: r.log.ahead(), PromiseBytes: r.promiseBytes(), Reads: len(r.reads),
+		Ignored: r.ignored, Stale: r.stale, Resent: r.resent, Refused: r.refused,
 	}
 	r.suspectStatus(&st)
 	if r.role == Leader {

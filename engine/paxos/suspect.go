@@ -302,6 +302,10 @@ func (r *Replica) onHealRequest(m *wire.Message, from int) {
 	if !r.stampRecorded {
 		r.recordPromise(r.promised)
 	}
+	if r.promisedTo.has(from) {
+		return // as in onPrepare
+	}
+	r.promisedTo = r.promisedTo.with(from)
 	r.promise(wire.KindHealReply, m.From, r.highestPromise(), m.Slot)
 }
 
@@ -327,6 +331,9 @@ func (r *Replica) onHealReply(m *wire.Message, from int) {
 		return
 	}
 	switch {
+	case r.promiseBytes() > r.c.PromiseTotalMax: // there is less to tell of what is learned
+		r.dropPromises()
+		r.fetchFrom(m)
 	case p.whole:
 		if r.answered() >= r.quorum {
 			r.heal()

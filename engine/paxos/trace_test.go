@@ -15,7 +15,7 @@ import (
 // testdata tells one story, command by command, with every message and record it causes; a change of behaviour shows up as a
 // change of a story, to be read in review like code. Run with -rewrite to write down what the code does now.
 //
-//	cluster nodes=N [window=W] [promise-bytes=B]    N replicas, nothing on the net
+//	cluster nodes=N [window=W] [promise-bytes=B] [log-bytes=B] [ahead-bytes=B] [promise-total=B]    N replicas, nothing on the net
 //	tick node=I [count=K]                           K ticks of node I
 //	elect node=I [verbose]                          the others silent, I ticks until it probes; then settle
 //	propose node=I values=(a,b,...)                 one slot for each
@@ -93,7 +93,10 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) {
 	}
 	switch d.Cmd {
 	case "cluster":
-		tr.c = newTestCluster(t, arg("nodes", 3), Config{Window: arg("window", 4), PromiseBytes: arg("promise-bytes", 0), Seed: 1})
+		tr.c = newTestCluster(t, arg("nodes", 3), Config{
+			Window: arg("window", 4), PromiseBytes: arg("promise-bytes", 0), LogBytesMax: int64(arg("log-bytes", 0)),
+			AheadBytesMax: int64(arg("ahead-bytes", 0)), PromiseTotalMax: int64(arg("promise-total", 0)), Seed: 1,
+		})
 		tr.c.trace = tr
 	case "tick":
 		for range arg("count", 1) {

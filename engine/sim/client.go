@@ -47,6 +47,7 @@ type operation struct {
 	since   int64
 	attempt int
 	done    bool
+	gone    bool       // its session was evicted
 	reply   wire.Reply // the first one, its results copied
 }
 
@@ -215,8 +216,11 @@ func (op *operation) arrive(to wire.NodeID) {
 func (op *operation) complete(by wire.NodeID, r *wire.Reply) {
 	w := op.c.w
 	w.note(by, op.c.o.g, "reply", uint64(op.c.id), uint64(op.first), uint64(r.Status)<<56|uint64(r.Slot))
-	if r.Status == wire.StatusOK {
+	switch {
+	case r.Status == wire.StatusOK:
 		op.c.o.replied(by, op, r)
+	case r.Status == wire.StatusSessionGone && op.kind == opBlock:
+		op.c.o.refused(by, op, r)
 	}
 	kept := *r
 	kept.Results = bytes.Clone(r.Results)
@@ -231,7 +235,7 @@ func (op *operation) replied(by wire.NodeID, r *wire.Reply) {
 	w := op.c.w
 	switch {
 	case r.Status == wire.StatusOK && op.done:
-		if op.kind == opBlock && (op.reply.Slot != r.Slot || op.reply.Index != r.Index || !bytes.Equal(op.reply.Results, r.Results)) {
+		if op.kind == opBlock && !op.gone && (op.reply.Slot != r.Slot || op.reply.Index != r.Index || !bytes.Equal(op.reply.Results, r.Results)) {
 			w.fail("S9", by, r.Slot, "block %d of session %d has two replies: slot %d.%d and slot %d.%d", op.first, op.session, op.reply.Slot, op.reply.Index, r.Slot, r.Index)
 		}
 	case op.done:
@@ -241,7 +245,15 @@ func (op *operation) replied(by wire.NodeID, r *wire.Reply) {
 			op.c.session = r.Session
 		}
 		op.finish(r.Slot)
-	case op.kind == opBlock && (r.Status == wire.StatusSessionGone || r.Status == wire.StatusInvalid):
+	case op.kind == opBlock && r.Status == wire.StatusSessionGone:
+		// The explicit error: whether a block without a reply was executed before is not known any more. A new session.
+		w.counts["blocks of evicted sessions refused"]++
+		op.done, op.gone = true, true
+		op.end()
+		if op.c.session == op.session {
+			op.c.session = 0
+		}
+	case op.kind == opBlock && r.Status == wire.StatusInvalid:
 		w.fail("S9", by, r.Slot, "block %d of the live session %d is refused: %v", op.first, op.session, r.Status)
 	default:
 		op.backoff(r.Leader)
@@ -256,6 +268,12 @@ func (op *operation) finish(s wire.Slot) {
 	if !op.stale {
 		o.acked = max(o.acked, s)
 	}
+	op.end()
+	op.c.w.counts["operations"]++
+}
+
+// end takes the operation off the client's list.
+func (op *operation) end() {
 	ops := op.c.ops[:0]
 	for _, other := range op.c.ops {
 		if other != op {
@@ -263,7 +281,6 @@ func (op *operation) finish(s wire.Slot) {
 		}
 	}
 	op.c.ops = ops
-	op.c.w.counts["operations"]++
 }
 
 // backoff tries again, a little later.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/paxbench/paxbench/engine"
 	"github.com/paxbench/paxbench/engine/wal"
 )
 
@@ -34,6 +35,9 @@ type Knobs struct {
 	SnapshotBytes   int64
 	RetainBytes     int64
 	Fsync           wal.Policy
+	AheadBytes      int64
+	PromiseTotal    int64
+	Limits          engine.Limits
 
 	// The network's: percent of frames, and how long one takes.
 	Drop, Repeat, Corrupt int
@@ -82,6 +86,13 @@ func drawKnobs(r *rand.Rand, nodes int) Knobs {
 		RetainBytes:     pick[int64](r, 1, 1<<10, 8<<10, 1<<20),
 		Fsync: pick(r, always, always, always, always, always, always, always, wal.Policy{Mode: wal.Never},
 			wal.Policy{Mode: wal.Interval, Every: 20 * time.Millisecond}),
+		AheadBytes:   pick[int64](r, 1, 4<<10, 1<<20),
+		PromiseTotal: pick[int64](r, 256<<10, 1<<20, 1<<30),
+		Limits: engine.Limits{
+			PeerItems: pick(r, 256, 1<<16), PeerBytes: pick(r, 64<<10, 64<<20), ClientBytes: pick[int64](r, 16<<10, 64<<20),
+			SyncBacklog: pick[int64](r, 1, 16<<10, 128<<20), ApplyBacklog: pick[int64](r, 1, 16<<10, 128<<20),
+			ReceiverItems: pick(r, 4, 64), Sessions: pick(r, 2, 1<<14),
+		},
 
 		Drop:    pick(r, 0, 1, 5, 15),
 		Repeat:  pick(r, 0, 2, 10),

@@ -13,7 +13,10 @@ import (
 type model struct {
 	slot     wire.Slot // every slot up to here was applied
 	keys     map[string][]version
-	sessions map[wire.SessionID]*modelSession
+	sessions map[wire.SessionID]*modelSession // evicted ones too
+	max      int                              // sessions that live
+	lives    int
+	blocks   uint64   // so far
 	commands []uint64 // by slot: executed so far
 }
 
@@ -26,6 +29,8 @@ type version struct {
 }
 
 type modelSession struct {
+	used  uint64    // when it was last used: by the count of blocks
+	gone  wire.Slot // evicted there; 0: it lives
 	acked wire.Seq
 	done  map[wire.Seq]modelResult
 }
@@ -36,7 +41,8 @@ type modelResult struct {
 	results []byte // as in a reply
 }
 
-func (m *model) init() {
+func (m *model) init(sessionsMax int) {
+	m.max = sessionsMax
 	m.keys, m.sessions, m.commands = map[string][]version{}, map[wire.SessionID]*modelSession{}, []uint64{0}
 }
 
@@ -65,14 +71,20 @@ func (m *model) apply(w *world, s wire.Slot, b wire.Batch) {
 
 // block executes a block, if it is the first of its kind, and returns how many commands that were.
 func (m *model) block(w *world, s wire.Slot, i int, blk wire.Block) uint64 {
+	m.blocks++
 	if blk.Session() == 0 {
-		m.sessions[wire.NewSessionID(s, i)] = &modelSession{done: map[wire.Seq]modelResult{}}
+		if m.lives >= m.max {
+			m.evict(w, s)
+		}
+		m.lives++
+		m.sessions[wire.NewSessionID(s, i)] = &modelSession{used: m.blocks, done: map[wire.Seq]modelResult{}}
 		return 0
 	}
 	c := m.sessions[blk.Session()]
-	if c == nil {
+	if c == nil || c.gone != 0 {
 		return 0
 	}
+	c.used = m.blocks
 	c.acked = max(c.acked, blk.Acked())
 	if blk.First() < c.acked {
 		return 0
@@ -91,6 +103,19 @@ func (m *model) block(w *world, s wire.Slot, i int, blk wire.Block) uint64 {
 	}
 	c.done[blk.First()] = r
 	return uint64(blk.Count())
+}
+
+// evict ends the session that was not used for longest.
+func (m *model) evict(w *world, s wire.Slot) {
+	var oldest *modelSession
+	for _, c := range m.sessions {
+		if c.gone == 0 && (oldest == nil || c.used < oldest.used) {
+			oldest = c
+		}
+	}
+	oldest.gone = s
+	m.lives--
+	w.counts["sessions evicted"]++
 }
 
 // command executes one command and returns its result.

@@ -212,6 +212,7 @@ func (n *nemesis) senseless(p *proc) {
 	r.d.Turn(false)
 	after := r.d.Status()
 	before.Ignored, after.Ignored, before.Stale, after.Stale = 0, 0, 0, 0
+	before.AheadBytes, after.AheadBytes, before.Reads, after.Reads = 0, 0, 0, 0
 	before.InFlight, after.InFlight, before.Last, after.Last, before.LogBytes, after.LogBytes = 0, 0, 0, 0, 0, 0 // clients may have come in
 	before.Chosen, before.Applied, before.Trimmed = after.Chosen, after.Applied, after.Trimmed
 	if p.d.Err() == nil && before != after {

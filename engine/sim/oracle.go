@@ -50,7 +50,7 @@ type round struct {
 
 func newOracle(w *world, g wire.GroupID) *oracle {
 	o := &oracle{w: w, g: g, quorum: w.k.Nodes/2 + 1, owners: map[wire.Ballot]int{}}
-	o.model.init()
+	o.model.init(w.k.Limits.Sessions)
 	return o
 }
 
@@ -332,6 +332,16 @@ func (o *oracle) replied(by wire.NodeID, op *operation, r *wire.Reply) {
 		o.w.fail("S9", by, s, "block %d of session %d: another result than the one it had: %x, expected %x", op.first, op.session, r.Results, e.results)
 	case s <= op.after:
 		o.w.fail("S10", by, s, "block %d of session %d was executed before it was sent: slot %d was known to be done", op.first, op.session, op.after)
+	}
+}
+
+// refused checks that a session that is said to be gone was evicted before (S9).
+func (o *oracle) refused(by wire.NodeID, op *operation, r *wire.Reply) {
+	if c := o.model.sessions[op.session]; c == nil || c.gone == 0 || r.Slot < c.gone {
+		o.w.fail("S9", by, r.Slot, "block %d of session %d is refused, the session is alive", op.first, op.session)
+	}
+	if e, ok := o.model.result(op.session, op.first); ok && e.slot == r.Slot && e.index == r.Index {
+		o.w.fail("S9", by, r.Slot, "block %d of session %d is refused where it was executed", op.first, op.session)
 	}
 }
 

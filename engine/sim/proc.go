@@ -127,7 +127,9 @@ func (p *proc) driverConfig() engine.DriverConfig {
 		Salt: w.rng.Uint64,
 		Core: func(c *paxos.Config) {
 			c.RetransmitTicks, c.StallTicks, c.PromiseBytes, c.ApplyLagMax = w.k.RetransmitTicks, w.k.StallTicks, w.k.PromiseBytes, w.k.ApplyLagMax
+			c.AheadBytesMax, c.PromiseTotalMax = w.k.AheadBytes, w.k.PromiseTotal
 		},
+		Limits: w.k.Limits,
 		Event:  p.event,
 		Chosen: func(g wire.GroupID, s wire.Slot, b wire.Ballot, v wire.Batch) { w.oracles[g-1].delivered(p, s, b, v) },
 	}
@@ -227,6 +229,7 @@ func (p *proc) poke() {
 		p.arm(nil, stageSync, k.Sync)
 	}
 	for _, r := range p.reps {
+		r.bounded()
 		r.poke()
 	}
 }
@@ -361,8 +364,9 @@ func (p *proc) stop() {
 	p.fs.dead, p.port.dead = true, true
 	p.life++
 	p.d, p.handler = nil, nil
+	injected := p.disk.injected // a background sync may have failed that nobody has looked at yet
 	p.disk.mem.Reboot()
-	if err != nil {
+	if err != nil && !injected {
 		p.w.fail("S15", p.id, 0, "does not close: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/paxbench/paxbench/engine"
 	"github.com/paxbench/paxbench/wire"
 )
 
@@ -66,6 +67,8 @@ type world struct {
 	oracles []*oracle // by group id - 1
 	nemesis nemesis
 
+	usage []engine.Usage // scratch
+
 	events int
 	hash   uint64
 	ring   [128]entry
@@ -122,6 +125,7 @@ func newWorld(o Options) *world {
 		o.Knobs(&w.k)
 	}
 	w.counts = Counts{}
+	w.k.Limits.Frame = frameMax(&w.k)
 	for g := range w.k.Groups {
 		w.oracles = append(w.oracles, newOracle(w, wire.GroupID(g+1)))
 	}
@@ -133,6 +137,14 @@ func newWorld(o Options) *world {
 		w.clients = append(w.clients, newClient(w, i))
 	}
 	return w
+}
+
+// frameMax is the memory of the largest frame with a batch: a batch is closed by the block that fills it.
+func frameMax(k *Knobs) int64 {
+	block := 3*(k.Value+64) + 2*wire.BlockHeaderSize
+	b := wire.Get(wire.AcceptHeadroom + wire.BatchHeaderSize + max(k.BatchBytes, block) + 256)
+	defer b.Release()
+	return int64(b.Cap())
 }
 
 // start brings everything up.
