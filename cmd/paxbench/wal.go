@@ -55,7 +55,9 @@ func newWALVerify(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify DIR...",
 		Short: "Check every byte of logs and snapshots; the exit code says whether a node may run on them",
-		Args:  needDirs,
+		Long: "verify reads logs and snapshots and changes nothing. Damage is reported with file and offset, and the exit code is not 0." +
+			" A torn tail is reported and is no damage: a crash leaves it, and what it held was never acknowledged, unless the last write was damaged later.",
+		Args: needDirs,
 		RunE: func(_ *cobra.Command, dirs []string) error {
 			a.begin()
 			var errs []error
@@ -160,6 +162,10 @@ func (a *app) verify(dir string) error {
 		}
 		_, err = fmt.Fprintf(a.out, "%s: node %d, %d segments, %d records, ends: %s\n",
 			report.Dir, report.Identity.Node, len(report.Segments), records, report.Verdict)
+		if err == nil && report.Verdict.Torn {
+			_, err = fmt.Fprintln(a.out, "a crash in the middle of a write leaves such an end, and so does damage to what was written last: this disk alone"+
+				" cannot tell which. Nothing was changed")
+		}
 	}
 	return errors.Join(err, a.verifySnapshots(filepath.Join(dir, "snap")))
 }
