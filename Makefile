@@ -22,12 +22,13 @@ SEED        ?=
 BASE        ?=
 TIMES       ?= 10
 COMPAREFLAGS ?=
+SCOPES      ?= elections turns reads fetch full back contest
 PEERFLAGS   ?=
 
 # The packages with goroutines or shared buffers; the race detector costs them the most and finds the most there.
 CORE := ./wire/... ./batching/... ./engine/...
 
-.PHONY: help build test race invariants lint actionlint staticcheck compare compare-demo fuzz sim planted bench run check results report peers peers-quick clean
+.PHONY: help build test race invariants lint actionlint staticcheck compare compare-demo fuzz sim planted explore bench run check results report peers peers-quick clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -83,6 +84,10 @@ sim: ## simulated clusters with faults: SEEDS=10000 schedules from SEED=1 on, or
 planted: ## known bugs, one at a time, that the simulator, the core's schedules and the enumerations of disk faults must find
 	$(GO) test -count 1 -tags planted -run '^TestPlanted$$' -v ./engine/paxos ./engine/wal ./engine/snapshot
 	$(GO) test -count 1 -tags planted -timeout 60m -run '^TestPlanted$$' -v ./engine/sim -args -sim.seeds=2000
+	$(GO) test -count 1 -tags planted -timeout 60m -run '^TestPlanted$$' -v ./engine/sim/explore
+
+explore: ## every state of the core in the large scopes, minutes each (SCOPES='full back'; SIMFLAGS=more flags)
+	@set -e; for s in $(SCOPES); do $(GO) run ./cmd/paxbench sim --explore $$s --explore-ends 1000 $(SIMFLAGS); done
 
 bench: ## Go benchmarks of the library: throughput and allocations (BENCH=regexp)
 	$(GO) test -run '^$$' -bench '$(BENCH)' $(BENCHFLAGS) ./wire ./batching ./engine/...

@@ -18,6 +18,11 @@ type simConfig struct {
 	workers int
 	trace   bool
 	one     bool // --seed was given and --seeds was not
+
+	explore     string // scope
+	exploreOnly string // properties
+	exploreMiB  int
+	exploreEnds int
 }
 
 func newSim(a *app) *cobra.Command {
@@ -41,6 +46,9 @@ schedule again.`,
 				return usagef("sim: --workers %d: it takes 1 or more", c.workers)
 			}
 			a.begin()
+			if c.explore != "" {
+				return a.explore(&c)
+			}
 			if c.one {
 				return a.simOne(&c)
 			}
@@ -52,6 +60,10 @@ schedule again.`,
 	f.Uint64Var(&c.seed, "seed", 1, "seed of the first schedule; without --seeds only this one is played")
 	f.IntVar(&c.nodes, "nodes", 0, "nodes of each cluster; 0: drawn from the seed")
 	f.IntVar(&c.workers, "workers", runtime.GOMAXPROCS(0), "schedules played at a time")
+	f.StringVar(&c.explore, "explore", "", "instead of schedules from seeds, visit every state of the core in this scope; \"list\" lists the scopes")
+	f.StringVar(&c.exploreOnly, "explore-only", "", "with --explore: check these properties only, as in S1,S7")
+	f.IntVar(&c.exploreMiB, "explore-memory", 4096, "with --explore: MiB for the states of the cluster; beyond, it ends without having visited all")
+	f.IntVar(&c.exploreEnds, "explore-ends", 0, "with --explore: try so many of the states without a next step for progress; 0: all, -1: none")
 	f.BoolVar(&c.trace, "trace", false, "print every event (with --seed alone)")
 	return cmd
 }

@@ -1,0 +1,127 @@
+package explore
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/paxbench/paxbench/engine/paxos"
+	"github.com/paxbench/paxbench/wire"
+)
+
+// What can go wrong: some order of messages, losses, repetitions, syncs and crashes, which no seed happened to draw, makes two nodes
+// disagree, or leads to where nothing can be chosen any more. Here all orders there are in the small scopes are played. And:
+// a scope that is exhausted without a takeover, a vote found, a hole or a restart shows nothing, so they are counted.
+func TestScopes(t *testing.T) {
+	before := wire.Outstanding()
+	seen := map[string]uint64{}
+	for _, name := range []string{"one", "takeover", "watermark", "gap"} {
+		t.Run(name, func(t *testing.T) {
+			c, err := Find(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := Run(Options{Scope: c, Ends: 300})
+			t.Log(r)
+			if r.Violation != nil {
+				t.Fatalf("%v\n%s", r.Violation, strings.Join(r.Trace, "\n"))
+			}
+			if !r.Exhausted || r.Ends == 0 {
+				t.Errorf("exhausted: %v %s, %d ends", r.Exhausted, r.Why, r.Ends)
+			}
+			for what, n := range r.Counts {
+				seen[what] += n
+			}
+		})
+	}
+	for _, what := range []string{
+		"elections won", "elections won with votes found", "holes filled", "leaderships lost", "slots learned",
+		"restarts with a durable ballot", "restarts with durable votes", "restarts that lost records",
+		"states with two candidates or leaders",
+	} {
+		if seen[what] == 0 {
+			t.Errorf("there was not one of: %s", what)
+		}
+	}
+	if left := wire.Outstanding() - before; left != 0 {
+		t.Errorf("%d buffers were never released", left)
+	}
+}
+
+// What can go wrong: a reduction drops states that matter. Without it the same scope must come to the same verdict, by visiting no
+// fewer states. (TestPlanted has the other half: with all reductions on, the mistakes are found.)
+func TestReductions(t *testing.T) {
+	c := Scope{Nodes: 3, Campaigns: []int{0, 1}, Values: []int{1}, Slots: 2, Crashes: 1, Repeats: Any, Led: true}
+	all := Run(Options{Scope: c, Ends: -1})
+	for what, r := range map[string]Reductions{
+		"unread fields": {Stale: true, Sync: true}, "stale fields": {Unread: true, Sync: true}, "disks finish": {Unread: true, Stale: true},
+	} {
+		less := Run(Options{Scope: c, Ends: -1, Reductions: &r})
+		t.Logf("all %d states, without %s %d", all.States, what, less.States)
+		if all.Violation != nil || less.Violation != nil || !all.Exhausted || !less.Exhausted {
+			t.Errorf("without %s: %v, %s; with it %v, %s", what, less.Violation, less.Why, all.Violation, all.Why)
+		}
+		if less.States < all.States {
+			t.Errorf("without %s there are fewer states: %d, with it %d", what, less.States, all.States)
+		}
+	}
+}
+
+// What can go wrong: the core renames a field, and what encode.go says of the old one no longer applies, or quietly applies to
+// nothing. Every name there must be one that the walk meets.
+func TestFieldsAreMet(t *testing.T) {
+	c := Scope{Nodes: 3}
+	v := newVocabulary(&c, AllReductions, nil)
+	e := newEncoder(&c, v, AllReductions)
+	for _, typ := range coreTypes(reflect.TypeFor[paxos.Replica](), map[reflect.Type]bool{}) {
+		e.plan(typ)
+	}
+	for name := range leftOut {
+		if !e.met[name] {
+			t.Errorf("%s is left out, and is no field of the core", name)
+		}
+	}
+	for name := range idle {
+		if !e.met[name] {
+			t.Errorf("%s is idle in some role, and is no field of the core", name)
+		}
+	}
+	for name := range special {
+		if !e.met[name] {
+			t.Errorf("%s is treated in a special way, and is no field of the core", name)
+		}
+	}
+}
+
+// coreTypes lists the structs of the core that hang together with t.
+func coreTypes(t reflect.Type, seen map[reflect.Type]bool) (list []reflect.Type) {
+	if seen[t] {
+		return nil
+	}
+	seen[t] = true
+	switch t.Kind() {
+	case reflect.Slice, reflect.Array, reflect.Pointer:
+		return coreTypes(t.Elem(), seen)
+	case reflect.Struct:
+		if !strings.HasSuffix(t.PkgPath(), "engine/paxos") {
+			return nil
+		}
+		list = append(list, t)
+		for i := range t.NumField() {
+			list = append(list, coreTypes(t.Field(i).Type, seen)...)
+		}
+	}
+	return list
+}
+
+// What can go wrong: the same scope explored twice gives different numbers, so that a finding does not come back.
+func TestRepeats(t *testing.T) {
+	c, err := Find("takeover")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := Run(Options{Scope: c, Ends: -1}), Run(Options{Scope: c, Ends: -1})
+	if a.States != b.States || a.Transitions != b.Transitions || a.NodeStates != b.NodeStates || !reflect.DeepEqual(a.Counts, b.Counts) {
+		t.Errorf("first %v\nthen %v", a, b)
+	}
+}

@@ -1,0 +1,43 @@
+package wire
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Text prints a message between replicas in a line, as the stories of engine/paxos/testdata do. value prints a batch.
+func (m *Message) Text(value func(Batch) string) string {
+	switch m.Kind {
+	case KindPrepare:
+		return fmt.Sprintf("Prepare %v from slot %d", m.Ballot, m.Slot)
+	case KindPromise:
+		var votes []string
+		for it := m.IterVotes(); ; {
+			v, ok := it.Next()
+			if !ok {
+				break
+			}
+			votes = append(votes, fmt.Sprintf("%d:%s@%v", v.Slot, value(v.Value), v.Ballot))
+		}
+		return fmt.Sprintf("Promise %v from slot %d, part %d of %d, chosen %d, votes [%s]", m.Ballot, m.Slot, m.Part+1, m.Parts, m.Chosen, strings.Join(votes, " "))
+	case KindReject:
+		return fmt.Sprintf("Reject %v, promised %v", m.Ballot, m.Promised)
+	case KindAccept:
+		return fmt.Sprintf("Accept %v slot %d: %s, chosen %d", m.Ballot, m.Slot, value(m.Value), m.Chosen)
+	case KindLearn:
+		return fmt.Sprintf("Learn slot %d: %s", m.Slot, value(m.Value))
+	case KindAccepted:
+		return fmt.Sprintf("Accepted %v slots %d..%d", m.Ballot, m.Slot, m.Slot+Slot(m.Count)-1)
+	case KindHeartbeat:
+		return fmt.Sprintf("Heartbeat %v chosen %d round %d", m.Ballot, m.Chosen, m.Round)
+	case KindHeartbeatAck:
+		return fmt.Sprintf("HeartbeatAck %v round %d", m.Ballot, m.Round)
+	case KindFetch:
+		return fmt.Sprintf("Fetch slots %d..%d", m.Slot, m.Until)
+	case KindProbe:
+		return fmt.Sprintf("Probe %v", m.Ballot)
+	case KindProbeAck:
+		return fmt.Sprintf("ProbeAck %v granted %v", m.Ballot, m.Granted)
+	}
+	return m.Kind.String()
+}
