@@ -1,25 +1,28 @@
 package wire
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Text prints a message between replicas in a line, as the stories of engine/paxos/testdata do. value prints a batch.
 func (m *Message) Text(value func(Batch) string) string {
+	return m.text(value) + LivesText(m.Incarnations)
+}
+
+func (m *Message) text(value func(Batch) string) string {
 	switch m.Kind {
 	case KindPrepare:
 		return fmt.Sprintf("Prepare %v from slot %d", m.Ballot, m.Slot)
-	case KindPromise:
-		var votes []string
-		for it := m.IterVotes(); ; {
+	case KindHealRequest:
+		return fmt.Sprintf("HealRequest from slot %d", m.Slot)
+	case KindPromise, KindHealReply:
+		s := fmt.Sprintf("%v %v from slot %d, part %d of %d, chosen %d, votes [", m.Kind, m.Ballot, m.Slot, m.Part+1, m.Parts, m.Chosen)
+		sep := ""
+		for it := m.IterVotes(); ; sep = " " {
 			v, ok := it.Next()
 			if !ok {
-				break
+				return s + "]"
 			}
-			votes = append(votes, fmt.Sprintf("%d:%s@%v", v.Slot, value(v.Value), v.Ballot))
+			s += fmt.Sprintf("%s%d:%s@%v", sep, v.Slot, value(v.Value), v.Ballot)
 		}
-		return fmt.Sprintf("Promise %v from slot %d, part %d of %d, chosen %d, votes [%s]", m.Ballot, m.Slot, m.Part+1, m.Parts, m.Chosen, strings.Join(votes, " "))
 	case KindReject:
 		return fmt.Sprintf("Reject %v, promised %v", m.Ballot, m.Promised)
 	case KindAccept:
@@ -40,4 +43,15 @@ func (m *Message) Text(value func(Batch) string) string {
 		return fmt.Sprintf("ProbeAck %v granted %v", m.Ballot, m.Granted)
 	}
 	return m.Kind.String()
+}
+
+// LivesText prints incarnations: the counting half, the other is random.
+func LivesText(p []byte) (s string) {
+	for it := IterIncarnations(p); ; {
+		in, ok := it.Next()
+		if !ok {
+			return s
+		}
+		s += fmt.Sprintf(", node %d in life %d", in.Node, in.Number>>32)
+	}
 }

@@ -263,7 +263,7 @@ func (tr *trace) record(nd *testNode, rec *wire.Record) {
 	}
 	switch rec.Kind {
 	case wire.KindRecPromise:
-		fmt.Fprintf(&tr.out, "  %d: records promise %v%s\n", nd.id, rec.Ballot, lives(rec.Incarnations))
+		fmt.Fprintf(&tr.out, "  %d: records promise %v%s\n", nd.id, rec.Ballot, wire.LivesText(rec.Incarnations))
 	default:
 		fmt.Fprintf(&tr.out, "  %d: records %v slot %d at %v: %s\n", nd.id, rec.Kind, rec.Slot, rec.Ballot, payload(wire.TrustedValue(rec.Frame)))
 	}
@@ -317,54 +317,5 @@ func describe(frame []byte) string {
 	f := wire.GetCopy(frame)
 	defer f.Release()
 	m := mustDecode(f)
-	return describeKind(&m) + lives(m.Incarnations)
-}
-
-// lives prints incarnations: the counting half, the other is random.
-func lives(p []byte) (s string) {
-	for it := wire.IterIncarnations(p); ; {
-		in, ok := it.Next()
-		if !ok {
-			return s
-		}
-		s += fmt.Sprintf(", node %d in life %d", in.Node, in.Number>>32)
-	}
-}
-
-func describeKind(m *wire.Message) string {
-	switch m.Kind {
-	case wire.KindPrepare:
-		return fmt.Sprintf("Prepare %v from slot %d", m.Ballot, m.Slot)
-	case wire.KindHealRequest:
-		return fmt.Sprintf("HealRequest from slot %d", m.Slot)
-	case wire.KindPromise, wire.KindHealReply:
-		s := fmt.Sprintf("%v %v from slot %d, part %d of %d, chosen %d, votes [", m.Kind, m.Ballot, m.Slot, m.Part+1, m.Parts, m.Chosen)
-		sep := ""
-		for it := m.IterVotes(); ; sep = " " {
-			v, ok := it.Next()
-			if !ok {
-				return s + "]"
-			}
-			s += fmt.Sprintf("%s%d:%s@%v", sep, v.Slot, payload(v.Value), v.Ballot)
-		}
-	case wire.KindReject:
-		return fmt.Sprintf("Reject %v, promised %v", m.Ballot, m.Promised)
-	case wire.KindAccept:
-		return fmt.Sprintf("Accept %v slot %d: %s, chosen %d", m.Ballot, m.Slot, payload(m.Value), m.Chosen)
-	case wire.KindLearn:
-		return fmt.Sprintf("Learn slot %d: %s", m.Slot, payload(m.Value))
-	case wire.KindAccepted:
-		return fmt.Sprintf("Accepted %v slots %d..%d", m.Ballot, m.Slot, m.Slot+wire.Slot(m.Count)-1)
-	case wire.KindHeartbeat:
-		return fmt.Sprintf("Heartbeat %v chosen %d round %d", m.Ballot, m.Chosen, m.Round)
-	case wire.KindHeartbeatAck:
-		return fmt.Sprintf("HeartbeatAck %v round %d", m.Ballot, m.Round)
-	case wire.KindFetch:
-		return fmt.Sprintf("Fetch slots %d..%d", m.Slot, m.Until)
-	case wire.KindProbe:
-		return fmt.Sprintf("Probe %v", m.Ballot)
-	case wire.KindProbeAck:
-		return fmt.Sprintf("ProbeAck %v granted %v", m.Ballot, m.Granted)
-	}
-	return m.Kind.String()
+	return m.Text(payload)
 }

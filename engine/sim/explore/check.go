@@ -26,10 +26,10 @@ func (v *Violation) String() string {
 	return fmt.Sprintf("%s:%s %s", v.Property, where, v.Detail)
 }
 
-// Properties names what is checked. S3, S5, S10, L and BUG are seen in the steps of one node (node.go); the others in the state of the
+// Properties names what is checked. S3, S5, S10, S15, L and BUG are seen in the steps of one node (node.go); the others in the state of the
 // cluster (below); END where no step is left (live.go).
 func Properties() []string {
-	return []string{"S1", "S2", "S3", "S4", "S5", "S7", "S10", "T", "L", "BUG", "END"}
+	return []string{"S1", "S2", "S3", "S4", "S5", "S7", "S10", "S15", "T", "L", "BUG", "END"}
 }
 
 // round is a ballot in a slot.

@@ -16,7 +16,7 @@
 //	more       optionally heartbeats at any time, Fetches, the probe before elections, reads
 //
 // After each step S1, S2, S3, S4, S5, S7, S10 (FAULTS.md, section 2) are checked, that whoever is counted in a tally has made durable
-// what he is counted for (T), that a leader leaves no hole (L), and that the core does not stop itself (BUG). A state without a next
+// what he is counted for (T), that nobody becomes suspect whose disk has lost nothing (S15), that a leader leaves no hole (L), and that the core does not stop itself (BUG). A state without a next
 // step is played on with real ticks and no losses: something new must be chosen and learned everywhere (END).
 //
 // # How
@@ -30,7 +30,7 @@
 //
 // # What is not enumerated
 //
-// Snapshots, trimming and their installation; more than 3 nodes; promises in several parts; repetition by the core itself after
+// Suspect replicas and healing; snapshots, trimming and their installation; more than 3 nodes; promises in several parts; repetition by the core itself after
 // RetransmitTicks (the network repeats anyway) and stalled disks; damage to what was durable; the shell around the core. Scopes are
 // bounded by elections, values, slots and crashes; an Accept for a slot above the bound is lost. There is no symmetry to
 // use: ballots order the nodes, and the two that propose differ from the one that does not.

@@ -59,7 +59,7 @@ func newVocabulary(c *Scope, r Reductions, only []string) *vocabulary {
 // message returns the number of frame f from node index from to to. ok is false for a message that no receiver acts upon.
 //
 // What is blanked (Reductions.Unread): the chosen prefix in messages whose receiver does not look at it (only Accept,
-// Heartbeat, Promise, Learn, Probe and ProbeAck are read for it), the slot in Heartbeat and Reject, which is there for people
+// Heartbeat, Promise, Learn, Probe and ProbeAck are read for it), the slot in Reject, which is there for people
 // who read traces. Two messages that differ in nothing else cause the same at every receiver, so telling them apart would only
 // multiply the states. A HeartbeatAck is read for its round, which only reads use, and as a sign of life; signs of life prolong
 // a leadership, whose end is an action here that may happen at any time.
@@ -86,8 +86,6 @@ func (v *vocabulary) message(from, to int, f *wire.Buffer) (id msgID, ok bool) {
 				return 0, false
 			}
 			m.Chosen, m.Slot = 0, 0
-		case wire.KindHeartbeat:
-			m.Slot = 0
 		}
 		f = m.Encode(clusterID)
 		defer f.Release()

@@ -323,6 +323,8 @@ func (n *node) event(e *paxos.Event) {
 	case paxos.EventLost:
 		n.count("leaderships lost")
 		n.say("  %d: lost leadership at %v: %s", n.id(), e.Ballot, e.Reason)
+	case paxos.EventSuspect:
+		n.fail("S15", 0, "is suspect, its disk has lost nothing that was durable: %s", e.Reason)
 	case paxos.EventPreparing:
 		n.electionOn = true
 	}
