@@ -112,6 +112,7 @@ func (c *Config) Validate() error {
 		if err := cluster.CheckFaults(c.Faults, c.Nodes, c.Load.Duration); err != nil {
 			errs = append(errs, fmt.Errorf("--fault: %w", err))
 		}
+		bad(cluster.Bursts(c.Faults) != nil && c.Load.Rate == 0, "--fault overload: a closed loop has no rate to raise; give --rate")
 		bad((c.Engine.StateMachine == "null") != (c.Load.SM == load.Null), "--sm: the load and the nodes disagree")
 	}
 	errs = append(errs, c.Load.Validate())

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/paxbench/paxbench/bench/cluster"
 	"github.com/paxbench/paxbench/bench/load"
 	"github.com/paxbench/paxbench/bench/result"
 	"github.com/paxbench/paxbench/engine/wal"
@@ -67,6 +68,7 @@ func (r *run) faults(out *result.Result) {
 		for _, node := range i.Nodes {
 			f.Nodes = append(f.Nodes, int(node))
 		}
+		f.Params, f.LeaderBefore, f.LeaderAfter, f.Notes = i.Params.String(), int(i.LeaderBefore), int(i.LeaderAfter), i.Notes
 		out.Faults = append(out.Faults, f)
 	}
 	result.MeasureFaults(out.Faults, r.loaded)
@@ -107,6 +109,9 @@ func (r *run) judge(out *result.Result) {
 	}
 	if missed := len(r.config.Faults) - len(r.injected); missed > 0 && !out.Partial {
 		out.Invalidate("the load ended before %d of %d faults had struck and healed; run longer", missed, len(r.config.Faults))
+	}
+	if r.cluster != nil && cluster.NeedNetwork(r.config.Faults) {
+		note("all links went through proxies in the generator's process, so that the network could be broken: latencies are longer by that")
 	}
 	for _, i := range r.injected {
 		if i.CaughtUp.IsZero() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,6 +52,7 @@ func Run(ctx context.Context, c Config) (*result.Result, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	c.Load.Bursts = append(slices.Clone(c.Load.Bursts), cluster.Bursts(c.Faults)...)
 	if c.Load.Drain == 0 {
 		c.Load.Drain = drainDefault
 	}
@@ -118,7 +120,7 @@ func (r *run) connect(ctx context.Context) (base map[uint32]uint64, targets []lo
 	if base, err = r.baseline(ctx); err != nil {
 		return nil, nil, err
 	}
-	if targets, err = dial(ctx, r.nodes, r.config.Load); err != nil {
+	if targets, err = dial(ctx, r.seen(), r.config.Load); err != nil {
 		return nil, nil, err
 	}
 	if hook := r.config.hooks.cluster; hook != nil {
@@ -130,6 +132,14 @@ func (r *run) connect(ctx context.Context) (base map[uint32]uint64, targets []lo
 		}
 	}
 	return base, targets, nil
+}
+
+// seen is the nodes as clients see them: through a network that may be broken. We ask them past it.
+func (r *run) seen() cluster.Nodes {
+	if r.cluster == nil {
+		return r.nodes
+	}
+	return cluster.Nodes{Cluster: r.nodes.Cluster, Addrs: r.cluster.ClientAddrs()}
 }
 
 // prepare makes the data directory, reads the environment and probes the limits.
@@ -185,6 +195,7 @@ func (r *run) start(ctx context.Context) error {
 		r.cluster, err = cluster.Start(ctx, cluster.Config{
 			Nodes: c.Nodes, Dir: filepath.Join(r.dir, "cluster"), InProcess: c.Cluster == InProc, Binary: c.Binary,
 			Settings: c.Engine, Pprof: c.ProfileDir != "",
+			Network: cluster.NeedNetwork(c.Faults), Disks: cluster.NeedDisk(c.Faults),
 		})
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/paxbench/paxbench/bench/disk"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,6 +18,9 @@ type child struct{ p *process }
 // startChild runs `paxbench serve` for the member and waits until it listens. The caller holds m.mu.
 func startChild(ctx context.Context, m *Member, nc NodeConfig) (runner, error) {
 	args := append([]string{"serve", "--ready", "json", "--with-parent"}, nc.Args()...)
+	if m.cluster.config.Disks {
+		args = append(args, "--with-disk-control")
+	}
 	if m.cluster.config.Pprof {
 		args = append(args, "--pprof", "127.0.0.1:0")
 	}
@@ -48,3 +52,11 @@ func (c child) stop(limit time.Duration) error { return c.p.stop(limit) }
 func (c child) pause() error                   { return c.p.signal(unix.SIGSTOP, false) }
 func (c child) resume() error                  { return c.p.signal(unix.SIGCONT, false) }
 func (c child) cpu() time.Duration             { return c.p.cpu() }
+
+func (c child) setDisk(ctx context.Context, d disk.Conditions, mayEnd bool) (disk.Counts, error) {
+	return c.p.setDisk(ctx, d, mayEnd)
+}
+
+func (c child) exited(ctx context.Context, limit time.Duration) string {
+	return c.p.lastWords(ctx, limit)
+}

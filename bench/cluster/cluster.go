@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/paxbench/paxbench/bench/proxy"
 	"github.com/paxbench/paxbench/wire"
 )
 
@@ -48,6 +49,11 @@ type Config struct {
 	Binary string
 	// Settings are the engine's, the same on all nodes.
 	Settings Settings
+	// Network puts a proxy into every link, between nodes and from the clients, so that faults of the network can be
+	// injected. Without it all connect directly.
+	Network bool
+	// Disks lets the nodes take orders for what is wrong with their disks.
+	Disks bool
 	// Pprof lets every child serve its profiles on a loopback port of its own (see Member.Pprof).
 	Pprof bool
 }
@@ -58,34 +64,8 @@ type Cluster struct {
 	id      wire.ClusterID
 	members []*Member // members[i] is node i+1
 	spawner *spawner
-	failed  chan error // capacity 1: the first unasked death
-}
-
-// Member is one node of a cluster over all its incarnations.
-type Member struct {
-	cluster *Cluster
-	node    wire.NodeID
-	addr    string
-	dir     string
-	port    *reservation
-
-	mu      sync.Mutex
-	run     runner // nil: down
-	booted  bool   // it ran once: the next start is a restart
-	paused  bool
-	starts  int           // Invariant: grows by one with every successful start
-	deadCPU time.Duration // of its ended processes
-	pprof   string
-}
-
-// runner is one incarnation of a node.
-type runner interface {
-	kill() error
-	stop(limit time.Duration) error
-	pause() error
-	resume() error
-	// cpu is what the incarnation used; asked after its end.
-	cpu() time.Duration
+	mesh    *proxy.Mesh // nil: no network of ours
+	failed  chan error  // capacity 1: the first unasked death
 }
 
 // Start starts the cluster and returns when every node listens. After an error nothing is left running; files are.
@@ -127,7 +107,12 @@ func (c *Cluster) prepare() error {
 			return fmt.Errorf("cluster: data directory of node %d: %w", node, err)
 		}
 	}
-	return nil
+	if !c.config.Network {
+		return nil
+	}
+	var err error
+	c.mesh, err = proxy.NewMesh(c.Addrs(), uint64(c.id))
+	return err
 }
 
 // each runs fn for all members at once and joins the errors.
@@ -144,11 +129,22 @@ func (c *Cluster) each(fn func(*Member) error) error {
 // ID is the cluster id, drawn at random so that no frame of one run is ever taken for another's.
 func (c *Cluster) ID() wire.ClusterID { return c.id }
 
-// Addrs are the nodes' addresses in order of node id.
+// Addrs are the nodes' own addresses in order of node id: for whoever is to reach them whatever the network is like.
 func (c *Cluster) Addrs() []string {
 	addrs := make([]string, len(c.members))
 	for i, m := range c.members {
 		addrs[i] = m.addr
+	}
+	return addrs
+}
+
+// ClientAddrs are where clients reach the nodes: through the network, if there is one.
+func (c *Cluster) ClientAddrs() []string {
+	addrs := c.Addrs()
+	if c.mesh != nil {
+		for i := range addrs {
+			addrs[i] = c.mesh.Addr(proxy.Clients, i+1)
+		}
 	}
 	return addrs
 }
@@ -190,123 +186,14 @@ func (c *Cluster) Close() error {
 	if c.spawner != nil {
 		c.spawner.stop()
 	}
+	if c.mesh != nil {
+		err = errors.Join(err, c.mesh.Close())
+	}
 	for _, m := range c.members {
 		m.port.release()
 	}
 	return err
 }
 
-// Node is the member's node id.
-func (m *Member) Node() wire.NodeID { return m.node }
-
-// Addr is the member's address, the same over restarts.
-func (m *Member) Addr() string { return m.addr }
-
-// Dir is the member's data directory.
-func (m *Member) Dir() string { return m.dir }
-
-// Start starts the node, the first time with a fresh identity, later on what is in its directory, and returns when it
-// listens. It does nothing if the node runs.
-func (m *Member) Start(ctx context.Context) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.run != nil {
-		return nil
-	}
-	nc := NodeConfig{
-		Node: m.node, Cluster: m.cluster.id, Listen: m.addr, Dir: m.dir, Bootstrap: !m.booted,
-		Peers: m.cluster.peers(), Settings: m.cluster.config.Settings,
-	}
-	run, err := m.launch(ctx, nc)
-	if err != nil {
-		return err
-	}
-	m.run, m.booted, m.paused = run, true, false
-	m.starts++
-	return nil
-}
-
-func (c *Cluster) peers() map[wire.NodeID]string {
-	peers := make(map[wire.NodeID]string, len(c.members))
-	for _, m := range c.members {
-		peers[m.node] = m.addr
-	}
-	return peers
-}
-
-func (m *Member) launch(ctx context.Context, nc NodeConfig) (runner, error) {
-	if m.cluster.config.InProcess {
-		return startInProcess(m, nc)
-	}
-	return startChild(ctx, m, nc)
-}
-
-// Kill ends the node without warning (SIGKILL). It does nothing if the node is down.
-func (m *Member) Kill() error { return m.end(runner.kill) }
-
-func (m *Member) end(how func(runner) error) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.run == nil {
-		return nil
-	}
-	run := m.run
-	m.run = nil
-	err := how(run)
-	m.deadCPU += run.cpu()
-	return err
-}
-
-// Pause stops the process where it is (SIGSTOP).
-func (m *Member) Pause() error { return m.freeze(true) }
-
-// Resume lets a paused process go on (SIGCONT).
-func (m *Member) Resume() error { return m.freeze(false) }
-
-func (m *Member) freeze(on bool) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.run == nil {
-		return fmt.Errorf("cluster: node %d is down", m.node)
-	}
-	m.paused = on
-	if on {
-		return m.run.pause()
-	}
-	return m.run.resume()
-}
-
-// Running says whether the node is up and not paused, and how often it was started: the number of its incarnation, whose
-// counters start from zero.
-func (m *Member) Running() (bool, int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.run != nil && !m.paused, m.starts
-}
-
-// DeadCPU is the processor time of the node's ended processes.
-func (m *Member) DeadCPU() time.Duration {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.deadCPU
-}
-
-// Pprof is the address of the node's profiles, "" if there are none.
-func (m *Member) Pprof() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.pprof
-}
-
 // InProcess says whether the nodes live in this process.
 func (c *Cluster) InProcess() bool { return c.config.InProcess }
-
-// PID is the process of the node's present incarnation; 0 if it is down or in this process.
-func (m *Member) PID() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if c, ok := m.run.(child); ok {
-		return c.p.cmd.Process.Pid
-	}
-	return 0
-}

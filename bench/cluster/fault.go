@@ -2,102 +2,108 @@ package cluster
 
 import (
 	"fmt"
-	"math/rand/v2"
+	"slices"
 	"sort"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/bench/load"
 )
 
-// FaultKind is what is done to a node.
-type FaultKind string
-
-// The kinds of faults.
-const (
-	// Kill is SIGKILL: the process is gone at once, its memory with it. It heals by a restart on the same
-	// data directory and address.
-	Kill FaultKind = "kill"
-	// Pause is SIGSTOP: the process keeps its memory, sockets and leases and does nothing. It heals by SIGCONT.
-	Pause FaultKind = "pause"
-)
-
-var faultKinds = []string{string(Kill), string(Pause)}
-
-// Targets that are roles: which node it is, is decided when the fault strikes.
-const (
-	TargetLeader   = "leader"
-	TargetFollower = "follower"
-	TargetAll      = "all"
-)
-
-// Fault is one entry of a fault schedule.
+// Fault is one entry of a timeline of faults: what is done to whom, when, and for how long.
 type Fault struct {
 	Kind FaultKind
-	// Target is "leader", "follower", "all" or "nodeN".
+	// Target says which nodes, as Targets describes them; "" for kinds that have none.
 	Target string
-	// Node is N if Target is "nodeN", else 0.
-	Node wire.NodeID
+	Params Params
 	// At is when it strikes, counted from the end of warm-up.
 	At time.Duration
-	// For is how long it lasts: the node is healed at At+For.
+	// For is how long it lasts: it is healed at At+For. 0: as long as it takes.
 	For time.Duration
 }
 
-const faultForm = "kind:target@at+duration, as in kill:leader@10s+5s"
+const faultForm = "kind[:target][:name=value,...]@at+duration, as in kill:leader@10s+5s; 'paxbench help faults' lists all"
 
 // String gives the fault in the form ParseFault reads.
 func (f Fault) String() string {
-	return fmt.Sprintf("%s:%s@%s+%s", f.Kind, f.Target, f.At, f.For)
+	text := f.What() + "@" + f.At.String()
+	if f.For > 0 {
+		text += "+" + f.For.String()
+	}
+	return text
 }
 
-// ParseFault reads kind:target@at+duration. The errors say which part is wrong and what would be right.
+// What is the fault without its time.
+func (f Fault) What() string {
+	text := string(f.Kind)
+	if f.Target != "" {
+		text += ":" + f.Target
+	}
+	if params := f.Params.String(); params != "" {
+		text += ":" + params
+	}
+	return text
+}
+
+// ParseFault reads kind[:target][:name=value,...]@at[+duration]. The errors say which part is wrong and what would be right.
 func ParseFault(spec string) (Fault, error) {
-	wrong := func(format string, args ...any) (Fault, error) {
-		return Fault{}, fmt.Errorf("fault %q: %s (the form is %s)", spec, fmt.Sprintf(format, args...), faultForm)
-	}
-	kind, rest, ok := strings.Cut(spec, ":")
-	if !ok {
-		return wrong("no ':' after the kind")
-	}
-	f := Fault{Kind: FaultKind(kind)}
-	if f.Kind != Kill && f.Kind != Pause {
-		return wrong("unknown kind %q; there are %s", kind, strings.Join(faultKinds, ", "))
-	}
-	target, when, ok := strings.Cut(rest, "@")
-	if !ok {
-		return wrong("no '@' after the target")
-	}
-	if err := f.parseTarget(target); err != nil {
-		return wrong("%v", err)
-	}
-	at, length, ok := strings.Cut(when, "+")
-	if !ok {
-		return wrong("no '+duration' after the time: every fault heals within the run")
-	}
-	var err error
-	if f.At, err = time.ParseDuration(at); err != nil || f.At < 0 {
-		return wrong("bad time %q; give it with a unit, as in 10s", at)
-	}
-	if f.For, err = time.ParseDuration(length); err != nil || f.For <= 0 {
-		return wrong("bad duration %q; give it with a unit, as in 5s", length)
+	f, err := parseFault(spec)
+	if err != nil {
+		return Fault{}, fmt.Errorf("fault %q: %w (the form is %s)", spec, err, faultForm)
 	}
 	return f, nil
 }
 
-func (f *Fault) parseTarget(target string) error {
-	switch target {
-	case TargetLeader, TargetFollower, TargetAll:
-		f.Target = target
+func parseFault(spec string) (f Fault, err error) {
+	what, when, timed := strings.Cut(spec, "@")
+	parts := strings.Split(what, ":")
+	k := kindOf(FaultKind(parts[0]))
+	if k == nil {
+		return f, fmt.Errorf("unknown kind %q; there are %s", parts[0], strings.Join(kindNames(), ", "))
+	}
+	f.Kind, f.Target, f.Params = k.name, k.target, k.defaults
+	parts = parts[1:]
+	if len(parts) > 0 && !strings.Contains(parts[0], "=") {
+		if f.Target, err = k.parseTarget(parts[0]); err != nil {
+			return f, err
+		}
+		parts = parts[1:]
+	}
+	if len(parts) > 0 {
+		if err := k.parseParams(&f.Params, parts[0]); err != nil {
+			return f, err
+		}
+		parts = parts[1:]
+	}
+	if len(parts) > 0 {
+		return f, fmt.Errorf("%q is too much: after the kind come a target and parameters", parts[0])
+	}
+	if k.check != nil {
+		if err := k.check(&f.Params); err != nil {
+			return f, err
+		}
+	}
+	if !timed {
+		return f, fmt.Errorf("no '@' and time")
+	}
+	return f, f.parseTime(k, when)
+}
+
+func (f *Fault) parseTime(k *kind, when string) error {
+	at, length, lasts := strings.Cut(when, "+")
+	var err error
+	if f.At, err = time.ParseDuration(at); err != nil || f.At < 0 {
+		return fmt.Errorf("bad time %q; give it with a unit, as in 10s", at)
+	}
+	switch {
+	case !lasts && k.instant:
 		return nil
+	case !lasts:
+		return fmt.Errorf("no '+duration' after the time: every fault heals within the run")
 	}
-	n, err := strconv.ParseUint(strings.TrimPrefix(target, "node"), 10, 32)
-	if err != nil || n == 0 {
-		return fmt.Errorf("unknown target %q; there are leader, follower, all, and nodes by number as in node2", target)
+	if f.For, err = time.ParseDuration(length); err != nil || f.For <= 0 {
+		return fmt.Errorf("bad duration %q; give it with a unit, as in 5s", length)
 	}
-	f.Node = wire.NodeID(n)
-	f.Target = "node" + strconv.FormatUint(n, 10)
 	return nil
 }
 
@@ -107,11 +113,8 @@ func (f *Fault) parseTarget(target string) error {
 func CheckFaults(faults []Fault, nodes int, run time.Duration) error {
 	sorted := Sorted(faults)
 	for i, f := range sorted {
-		if int(f.Node) > nodes {
-			return fmt.Errorf("fault %s: there is no node %d in a cluster of %d", f, f.Node, nodes)
-		}
-		if f.Target == TargetFollower && nodes == 1 {
-			return fmt.Errorf("fault %s: a cluster of one has no follower; use --nodes 3 or target the leader", f)
+		if err := f.checkTarget(nodes); err != nil {
+			return fmt.Errorf("fault %s: %w", f, err)
 		}
 		if run > 0 && f.At+f.For >= run {
 			return fmt.Errorf("fault %s: it would heal %s after warm-up but the run ends at %s; use --duration %s or more",
@@ -135,24 +138,23 @@ func Sorted(faults []Fault) []Fault {
 	return sorted
 }
 
-// victims resolves the target at the moment the fault strikes. A follower is drawn from rng, so that the same
-// seed draws the same rank among the followers.
-func (f Fault) victims(leader wire.NodeID, nodes int, rng *rand.Rand) []wire.NodeID {
-	switch f.Target {
-	case TargetLeader:
-		return []wire.NodeID{leader}
-	case TargetAll:
-		all := make([]wire.NodeID, nodes)
-		for i := range all {
-			all[i] = wire.NodeID(i + 1)
+// NeedNetwork says whether some of the faults are of the network: the cluster must be started with one that can be broken.
+func NeedNetwork(faults []Fault) bool { return anyNeeds(faults, needNetwork) }
+
+// NeedDisk is NeedNetwork for the disks.
+func NeedDisk(faults []Fault) bool { return anyNeeds(faults, needDisk) }
+
+// Bursts are the bursts of load among the faults: the load carries them out. They need an open loop.
+func Bursts(faults []Fault) []load.Burst {
+	var bursts []load.Burst
+	for _, f := range Sorted(faults) {
+		if f.Kind == Overload {
+			bursts = append(bursts, load.Burst{At: f.At, For: f.For, Factor: f.Params.Factor})
 		}
-		return all
-	case TargetFollower:
-		pick := wire.NodeID(rng.IntN(nodes-1) + 1)
-		if pick >= leader {
-			pick++
-		}
-		return []wire.NodeID{pick}
 	}
-	return []wire.NodeID{f.Node}
+	return bursts
+}
+
+func anyNeeds(faults []Fault, n need) bool {
+	return slices.ContainsFunc(faults, func(f Fault) bool { k := kindOf(f.Kind); return k != nil && k.need == n })
 }

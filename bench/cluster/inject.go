@@ -16,9 +16,13 @@ type Injected struct {
 	Fault
 	Nodes  []wire.NodeID // what the target was
 	Struck time.Time
-	Healed time.Time // the nodes listen again, or have been let go on
+	Healed time.Time // the nodes listen again, have been let go on, or have their network or disk back
 	// CaughtUp is when the last of the nodes had applied what was learned at Healed; zero if it had not by the end.
 	CaughtUp time.Time
+
+	LeaderBefore wire.NodeID // when it struck; 0: nobody asked
+	LeaderAfter  wire.NodeID // when it was healed; 0: none was found
+	Notes        []string    // what else is known of its effect
 }
 
 // Injector carries out a schedule of faults, one at a time.
@@ -61,25 +65,35 @@ func (i *Injector) Done(ctx context.Context) []Injected {
 }
 
 func (i *Injector) one(ctx context.Context, f Fault, rng *rand.Rand, stop <-chan struct{}) error {
-	leader := wire.NodeID(0)
-	if f.Target == TargetLeader || f.Target == TargetFollower {
-		var err error
-		if leader, err = i.Cluster.Nodes().Leader(ctx); err != nil {
+	k := kindOf(f.Kind)
+	leader, err := i.leader(ctx, f)
+	if err != nil {
+		return err
+	}
+	done := Injected{Fault: f, Nodes: f.victims(leader, len(i.Cluster.members), rng), LeaderBefore: leader, Struck: time.Now()}
+	n := &incident{Injected: &done, i: i, ctx: ctx, over: stop, rng: rng}
+	if k.strike != nil {
+		if err := k.strike(n); err != nil {
 			return err
 		}
 	}
-	done := Injected{Fault: f, Nodes: f.victims(leader, len(i.Cluster.members), rng), Struck: time.Now()}
-	if err := i.forEach(done.Nodes, func(m *Member) error { return strike(f.Kind, m) }); err != nil {
+	i.log("%s: struck %s", f, i.victims(&done))
+	// Counted from when it struck: a fault that had to wait for a leader lasts as long as was asked for.
+	if k.during != nil {
+		err = k.during(n)
+	} else {
+		sleepUntil(ctx, n.due(), stop)
+	}
+	if err != nil {
 		return err
 	}
-	i.log("%s: struck node %v", f, done.Nodes)
-	// Counted from when it struck: a fault that had to wait for a leader lasts as long as was asked for.
-	sleepUntil(ctx, done.Struck.Add(f.For), stop)
-	if err := i.forEach(done.Nodes, func(m *Member) error { return heal(ctx, f.Kind, m) }); err != nil {
-		return err
+	if k.heal != nil {
+		if err := k.heal(n); err != nil {
+			return err
+		}
 	}
 	done.Healed = time.Now()
-	i.log("%s: node %v healed after %s", f, done.Nodes, done.Healed.Sub(done.Struck).Round(time.Millisecond))
+	i.log("%s: %s healed after %s", f, i.victims(&done), done.Healed.Sub(done.Struck).Round(time.Millisecond))
 	i.mu.Lock()
 	at := len(i.done)
 	i.done = append(i.done, done)
@@ -88,16 +102,50 @@ func (i *Injector) one(ctx context.Context, f Fault, rng *rand.Rand, stop <-chan
 	return nil
 }
 
-// watch notes when the nodes have caught up.
+// victims names who was hit, for the log.
+func (i *Injector) victims(done *Injected) string {
+	if done.Target == "" {
+		return "the cluster"
+	}
+	return fmt.Sprintf("node %v", done.Nodes)
+}
+
+// leaderWait bounds the question who leads where only the report wants to know.
+const leaderWait = 500 * time.Millisecond
+
+// leader is who leads when the fault strikes. A target that depends on it waits for one.
+func (i *Injector) leader(ctx context.Context, f Fault) (wire.NodeID, error) {
+	if f.byRole() {
+		return i.Cluster.Nodes().Leader(ctx)
+	}
+	asking, cancel := context.WithTimeout(ctx, leaderWait)
+	defer cancel()
+	leader, err := i.Cluster.Nodes().Leader(asking)
+	if err != nil && ctx.Err() == nil {
+		err = nil // none is fine
+	}
+	return leader, err
+}
+
+// watch notes when the nodes have caught up, and who leads then.
 func (i *Injector) watch(ctx context.Context, at int, done Injected) {
+	nodes := i.Cluster.Nodes()
+	leader, err := nodes.Leader(ctx)
+	if err != nil {
+		i.log("%s: %v", done.Fault, err)
+		return
+	}
+	i.mu.Lock()
+	i.done[at].LeaderAfter = leader
+	i.mu.Unlock()
 	for _, node := range done.Nodes {
-		if err := i.Cluster.Nodes().CaughtUp(ctx, node); err != nil {
+		if err := nodes.CaughtUp(ctx, node); err != nil {
 			i.log("%s: %v", done.Fault, err)
 			return
 		}
 	}
 	now := time.Now()
-	i.log("%s: node %v caught up after %s", done.Fault, done.Nodes, now.Sub(done.Healed).Round(time.Millisecond))
+	i.log("%s: %s caught up after %s", done.Fault, i.victims(&done), now.Sub(done.Healed).Round(time.Millisecond))
 	i.mu.Lock()
 	i.done[at].CaughtUp = now
 	i.mu.Unlock()
@@ -117,20 +165,6 @@ func (i *Injector) log(format string, args ...any) {
 	if i.Log != nil {
 		i.Log(format, args...)
 	}
-}
-
-func strike(kind FaultKind, m *Member) error {
-	if kind == Pause {
-		return m.Pause()
-	}
-	return m.Kill()
-}
-
-func heal(ctx context.Context, kind FaultKind, m *Member) error {
-	if kind == Pause {
-		return m.Resume()
-	}
-	return m.Start(ctx)
 }
 
 // sleepUntil is false if stop or ctx came first.

@@ -1,12 +1,14 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/paxbench/paxbench/bench/disk"
 	"github.com/paxbench/paxbench/engine"
 )
 
@@ -43,6 +45,12 @@ func (r inProcess) kill() error {
 func (r inProcess) stop(time.Duration) error { return r.kill() }
 func (inProcess) pause() error               { return ErrNeedsProcess }
 func (inProcess) resume() error              { return ErrNeedsProcess }
+
+func (inProcess) setDisk(context.Context, disk.Conditions, bool) (disk.Counts, error) {
+	return disk.Counts{}, ErrNeedsProcess
+}
+
+func (inProcess) exited(context.Context, time.Duration) string { return "" }
 
 // cpu is 0: what the nodes use cannot be told from what the rest of the process uses.
 func (inProcess) cpu() time.Duration { return 0 }

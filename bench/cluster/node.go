@@ -3,14 +3,18 @@ package cluster
 import (
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/paxbench/paxbench/bench/disk"
 	"github.com/paxbench/paxbench/engine"
 	"github.com/paxbench/paxbench/engine/kv"
+	"github.com/paxbench/paxbench/engine/snapshot"
 	"github.com/paxbench/paxbench/engine/wal"
+	"github.com/paxbench/paxbench/engine/wal/vfs"
 	"github.com/paxbench/paxbench/wire"
 )
 
@@ -42,10 +46,12 @@ type NodeConfig struct {
 	Cluster   wire.ClusterID
 	Listen    string
 	Peers     map[wire.NodeID]string // all members, itself included
+	PeerAddrs map[wire.NodeID]string // where it reaches its peers, if elsewhere
 	Dir       string
 	Bootstrap bool // give an empty directory its identity
 
-	AcceptTornTail bool // see engine.Config
+	AcceptTornTail bool       // see engine.Config
+	Disk           *disk.Disk // stands between the node and its files; nil: nothing does
 	Settings       Settings
 }
 
@@ -60,6 +66,9 @@ func (c NodeConfig) Args() []string {
 	}
 	if c.Bootstrap {
 		args = append(args, "--bootstrap")
+	}
+	if len(c.PeerAddrs) > 0 {
+		args = append(args, "--peer-addrs", FormatPeers(c.PeerAddrs))
 	}
 	add := func(name, value string, zero bool) {
 		if !zero {
@@ -103,13 +112,25 @@ func (c NodeConfig) Open(logger *slog.Logger) (*engine.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return engine.Open(engine.Config{
-		Node: c.Node, Cluster: c.Cluster, Members: c.Peers, Listen: c.Listen, Dir: c.Dir, Bootstrap: c.Bootstrap, AcceptTornTail: c.AcceptTornTail,
+	config := engine.Config{
+		Node: c.Node, Cluster: c.Cluster, Members: c.Peers, PeerAddrs: c.PeerAddrs, Listen: c.Listen, Dir: c.Dir, Bootstrap: c.Bootstrap, AcceptTornTail: c.AcceptTornTail,
 		NewStateMachine: machine, Fsync: policy, Window: c.Settings.Window, BatchBytes: c.Settings.BatchBytes,
 		BatchDelay: c.Settings.BatchDelay, Compress: c.Settings.Compress == "s2",
 		SnapshotBytes: c.Settings.SnapshotBytes, RetainBytes: c.Settings.RetainBytes,
 		SegmentBytes: c.Settings.SegmentBytes, Logger: logger,
-	})
+	}
+	if c.Disk != nil {
+		// The engine makes the directory on the machine's file system only.
+		if err := vfs.OS().MkdirAll(filepath.Join(c.Dir, "snap")); err != nil {
+			return nil, fmt.Errorf("cluster: %w", err)
+		}
+		log := vfs.OS() // what the engine takes if it is given none
+		if policy.Mode == wal.Always {
+			log = vfs.Direct()
+		}
+		config.FS, config.SnapshotFS = c.Disk.Log(log), c.Disk.Snapshots(snapshot.OS())
+	}
+	return engine.Open(config)
 }
 
 func stateMachine(name string) (func(wire.GroupID) engine.StateMachine, error) {

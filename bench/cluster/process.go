@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/paxbench/paxbench/bench/disk"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,6 +30,9 @@ type Ready struct {
 	// Pprof is where it serves profiles, if it was asked to.
 	Pprof string `json:"pprof,omitempty"`
 }
+
+// answerLimit is how long a node may take to answer an order.
+const answerLimit = 5 * time.Second
 
 // logTailBytes is how much of a dead child's log an error shows.
 const logTailBytes = 2 << 10
@@ -70,9 +74,10 @@ func (s *spawner) stop() {
 type process struct {
 	name    string
 	cmd     *exec.Cmd
-	control io.Closer // our end of its standard input: closed (also by our death) tells it to end
+	control io.WriteCloser // our end of its standard input: closed (also by our death) tells it to end
 	logPath string
 	ready   chan Ready
+	answers chan disk.Answer
 	exited  chan struct{} // closed once it is reaped; state below is valid then
 
 	mu     sync.Mutex
@@ -105,7 +110,7 @@ func startProcess(s *spawner, name, binary string, args, env []string, logPath s
 		return nil, fmt.Errorf("cluster: output pipe of %s: %w", name, err)
 	}
 	cmd.Stdout = outWrite
-	p := &process{name: name, cmd: cmd, control: control, logPath: logPath, ready: make(chan Ready, 1), exited: make(chan struct{})}
+	p := &process{name: name, cmd: cmd, control: control, logPath: logPath, ready: make(chan Ready, 1), answers: make(chan disk.Answer, 1), exited: make(chan struct{})}
 	err = s.start(cmd)
 	outWrite.Close()
 	if err != nil {
@@ -126,6 +131,13 @@ func (p *process) readOutput(out *os.File) {
 			select {
 			case p.ready <- r:
 			default: // said twice; the first counts
+			}
+		}
+		var a disk.Answer
+		if json.Unmarshal(lines.Bytes(), &a) == nil && a.Disk != nil {
+			select {
+			case p.answers <- a:
+			default: // nobody asked
 			}
 		}
 	}
@@ -218,6 +230,56 @@ func (p *process) signal(sig os.Signal, ends bool) error {
 		return fmt.Errorf("cluster: signal %s to %s: %w", sig, p.name, err)
 	}
 	return nil
+}
+
+// setDisk is Member.setDisk. One at a time (the member's lock).
+func (p *process) setDisk(ctx context.Context, c disk.Conditions, mayEnd bool) (disk.Counts, error) {
+	p.mu.Lock()
+	p.wanted = mayEnd
+	p.mu.Unlock()
+	order, err := json.Marshal(c)
+	if err != nil {
+		return disk.Counts{}, err
+	}
+	select {
+	case <-p.answers: // of an order whose asker had given up
+	default:
+	}
+	if _, err := p.control.Write(append(order, '\n')); err != nil {
+		return disk.Counts{}, fmt.Errorf("cluster: order to %s: %w", p.name, err)
+	}
+	timer := time.NewTimer(answerLimit)
+	defer timer.Stop()
+	select {
+	case a := <-p.answers:
+		if a.Error != "" {
+			return a.Counts, fmt.Errorf("cluster: %s does not understand %s: %s", p.name, order, a.Error)
+		}
+		return a.Counts, nil
+	case <-p.exited:
+		return disk.Counts{}, p.death()
+	case <-timer.C:
+		return disk.Counts{}, fmt.Errorf("cluster: %s does not answer an order for its disk", p.name)
+	case <-ctx.Done():
+		return disk.Counts{}, context.Cause(ctx)
+	}
+}
+
+// lastWords waits for its end, no longer than limit, and gives the last line of its log; "": it lives on.
+func (p *process) lastWords(ctx context.Context, limit time.Duration) string {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-p.exited:
+	case <-timer.C:
+		return ""
+	case <-ctx.Done():
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(tailOf(p.logPath, logTailBytes)), "\n")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return fmt.Sprintf("%s: %s", p.state, lines[len(lines)-1])
 }
 
 // kill ends it without warning and waits for the end. SIGKILL also ends a stopped process.

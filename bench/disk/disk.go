@@ -40,6 +40,17 @@ type Counts struct {
 	Refused uint64 `json:"refused,omitempty"` // writes without room
 }
 
+// Minus is what was counted since o. A process that was started meanwhile counts from 0.
+func (c Counts) Minus(o Counts) Counts {
+	since := func(now, then uint64) uint64 {
+		if now < then {
+			return now
+		}
+		return now - then
+	}
+	return Counts{since(c.Slowed, o.Slowed), since(c.Stalled, o.Stalled), since(c.Failed, o.Failed), since(c.Refused, o.Refused)}
+}
+
 // Disk holds the conditions of a node's file systems. Its methods may be called by many goroutines.
 type Disk struct {
 	slowed, stalled, failed, refused atomic.Uint64

@@ -111,10 +111,20 @@ func Summarize(r *result.Result, p Plan) *Report {
 		}
 		out.Distributions = append(out.Distributions, distribution(name, words, v, r.Seed))
 	}
+	cost := func(value func(*result.FaultCost) int64) func(*result.Fault) int64 {
+		return func(f *result.Fault) int64 {
+			if f.FaultCost == nil {
+				return unknown
+			}
+			return value(f.FaultCost)
+		}
+	}
 	of("cut", "from the loss to the first acknowledgement of what was due after it", func(f *result.Fault) int64 { return f.Unavailable })
 	of("heal", "the same from the node's return", func(f *result.Fault) int64 { return f.UnavailableAfterHeal })
 	of("longest_gap", "without any acknowledgement", func(f *result.Fault) int64 { return f.LongestGap })
 	of("recovered_95pct", "from the loss until the rate is back to 95%", func(f *result.Fault) int64 { return f.Recovered })
+	of("recovered_after_heal_95pct", "the same from the node's return; 0 if it was back before", cost(func(c *result.FaultCost) int64 { return c.RecoveredAfterHeal }))
+	of("extra_latency", "all operations together waited so much longer", cost(func(c *result.FaultCost) int64 { return c.ExtraLatency }))
 	of("caught_up", "from the node's return until it has applied what it missed", func(f *result.Fault) int64 {
 		switch {
 		case f.CaughtUp == 0:

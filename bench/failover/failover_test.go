@@ -46,7 +46,7 @@ func TestSchedule(t *testing.T) {
 	if !slices.Equal(faults, again) || slices.Equal(faults, other) {
 		t.Error("the seed does not decide")
 	}
-	for _, wrong := range []Plan{{Fault: "kill:leader"}, {Fault: "kill", Kills: 1, Down: 1, Gap: 1}, {Fault: "kill:leader@1s+1s", Kills: 1, Down: 1, Gap: 1}} {
+	for _, wrong := range []Plan{{Fault: "kill:leader"}, {Fault: "kill:king", Kills: 1, Down: 1, Gap: 1}, {Fault: "kill:leader@1s+1s", Kills: 1, Down: 1, Gap: 1}} {
 		if _, _, err := wrong.Schedule(); err == nil {
 			t.Errorf("%+v is taken", wrong)
 		}
@@ -84,7 +84,7 @@ func TestDistributions(t *testing.T) {
 	if heal := r.Distributions[1]; heal.Name != "heal" || heal.P50 != 2e6 || heal.Never != 0 {
 		t.Errorf("%+v", heal)
 	}
-	if up := r.Distributions[4]; up.Max != 5e6 {
+	if up := r.Distributions[6]; up.Max != 5e6 {
 		t.Errorf("%+v", up)
 	}
 	var text, markdown, encoded bytes.Buffer

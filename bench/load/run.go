@@ -213,7 +213,7 @@ type Interval struct {
 	Length int64 // nanoseconds
 
 	Ops, Failed, Unknown uint64
-	P50, P99, Max        int64 // response times of the acknowledged operations, nanoseconds
+	P50, P99, Max, Mean  int64 // response times of the acknowledged operations, nanoseconds
 
 	Outstanding int    // operations under way at the end
 	Waiting     uint64 // operations due and not sent at the end; open loop
@@ -237,7 +237,7 @@ func (r *run) interval(end int64) {
 	i.Waiting = backlog - min(backlog, uint64(i.Outstanding))
 	r.backlogPeak = max(r.backlogPeak, backlog)
 	if h := r.sum.response; i.Ops > 0 {
-		i.P50, i.P99, i.Max = h.ValueAtQuantile(50), h.ValueAtQuantile(99), h.Max()
+		i.P50, i.P99, i.Max, i.Mean = h.ValueAtQuantile(50), h.ValueAtQuantile(99), h.Max(), int64(h.Mean())
 	}
 	if r.begun >= r.measure {
 		r.intervals = append(r.intervals, i)

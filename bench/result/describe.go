@@ -56,7 +56,8 @@ func (r *Result) Tables() []Table {
 	for i := range r.Faults {
 		rows = append(rows, faultRow(&r.Faults[i]))
 	}
-	add("Faults", "unavailable: from the fault to the first acknowledged operation that was due after it", faultHead, rows)
+	add("Faults", faultWords, faultHead, rows)
+	add("What faults cost", faultCostWords, faultCostHead, r.faultCostRows())
 	rows = nil
 	if r.Stages != (Stages{}) {
 		for _, s := range stageWords {

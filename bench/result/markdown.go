@@ -59,6 +59,10 @@ func (r *Result) markdownNumbers(b *strings.Builder) {
 			rows = append(rows, faultRow(&r.Faults[i]))
 		}
 		table(b, append([]string{"fault"}, faultHead...), rows, true)
+		if rows := r.faultCostRows(); rows != nil {
+			table(b, append([]string{"fault"}, faultCostHead...), rows, true)
+		}
+		list(b, r.faultNotes())
 	}
 	if len(r.SLOs) > 0 {
 		rows = nil

@@ -1,7 +1,9 @@
 package result
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/paxbench/paxbench/bench/load"
@@ -53,7 +55,7 @@ func New(l *load.Result, limits load.Limits) *Result {
 	r.Validity.Notes = notes
 	for _, i := range l.Intervals {
 		r.Intervals = append(r.Intervals, Interval{
-			Start: i.Start, Length: i.Length, Ops: i.Ops, P50: i.P50, P99: i.P99, Max: i.Max,
+			Start: i.Start, Length: i.Length, Ops: i.Ops, P50: i.P50, P99: i.P99, Max: i.Max, Mean: i.Mean,
 			Failed: i.Failed, Unknown: i.Unknown, Outstanding: i.Outstanding, Waiting: i.Waiting,
 		})
 	}
@@ -76,11 +78,56 @@ func MeasureFaults(faults []Fault, l *load.Result) {
 		o := l.Timeline.Outage(f.At, until)
 		f.Unavailable, f.Recovered = o.FirstSuccess, o.Recovered
 		f.LongestGap, f.GapAt, f.RateBefore = o.LongestGap, o.GapAt, o.RateBefore
-		f.UnavailableAfterHeal = Never
+		f.UnavailableAfterHeal, f.FaultCost = Never, &FaultCost{RecoveredAfterHeal: Never}
 		if f.Healed != Never && f.Healed < until {
 			f.UnavailableAfterHeal = l.Timeline.Outage(f.Healed, until).FirstSuccess
+			if o.Recovered != Never {
+				f.RecoveredAfterHeal = max(f.At+o.Recovered-f.Healed, 0)
+			}
+		}
+		f.count(l.Intervals, until)
+	}
+}
+
+// count fills in what operations became of, and how much longer they took: from At to until.
+func (f *Fault) count(all []load.Interval, until int64) {
+	var before []load.Interval
+	var during float64 // response times
+	var ops uint64
+	areaEnd := until
+	if f.Healed != Never {
+		areaEnd = min(until, f.Healed+AreaAfterHeal)
+	}
+	for _, i := range all {
+		switch end := i.Start + i.Length; {
+		case i.Start >= f.At-AreaBefore && i.Start >= 0 && end <= f.At:
+			before = append(before, i)
+		case end > f.At && i.Start < until: // the interval in which it strikes is in
+			f.Failed, f.Unknown = f.Failed+i.Failed, f.Unknown+i.Unknown
+			if i.Start < areaEnd {
+				during, ops = during+float64(i.Ops)*float64(i.Mean), ops+i.Ops
+			}
 		}
 	}
+	if usual, ok := usualMean(before); ok {
+		f.ExtraLatency = max(int64(during-float64(ops)*float64(usual)), 0)
+	}
+}
+
+// usualMean is the median of the intervals' mean response times, each counted as often as it has operations: what the
+// fault before left behind does not move it.
+func usualMean(all []load.Interval) (int64, bool) {
+	slices.SortFunc(all, func(a, b load.Interval) int { return cmp.Compare(a.Mean, b.Mean) })
+	var ops, below uint64
+	for _, i := range all {
+		ops += i.Ops
+	}
+	for _, i := range all {
+		if below += i.Ops; 2*below >= ops && below > 0 {
+			return i.Mean, true
+		}
+	}
+	return 0, false
 }
 
 // SetSafety enters the audit of every replica against the ledger, one entry each. Without any, safety stays

@@ -183,13 +183,19 @@ type Cost struct {
 // Never stands in a Fault for what did not happen within the run.
 const Never = -1
 
-// Fault is an injected fault and what it did. Durations are nanoseconds.
+// Fault is an injected fault and what it did. Durations are nanoseconds. What happens before the next fault, or the end
+// of measuring, is laid at a fault's door.
 type Fault struct {
 	Kind   string `json:"kind"`
 	Target string `json:"target"`
-	Nodes  []int  `json:"nodes,omitempty"` // that were hit
+	Params string `json:"params,omitempty"` // as they were given
+	Nodes  []int  `json:"nodes,omitempty"`  // that were hit
 	At     int64  `json:"at_ns"`
 	Healed int64  `json:"healed_ns"` // Never: not within the run
+
+	// LeaderBefore led when it struck, LeaderAfter when it was healed; 0: not known.
+	LeaderBefore int `json:"leader_before,omitempty"`
+	LeaderAfter  int `json:"leader_after,omitempty"`
 
 	// CaughtUp is when the nodes hit had applied everything that was learned when they were healed; 0: nobody looked; Never: they had
 	// not when the run ended.
@@ -204,7 +210,35 @@ type Fault struct {
 	LongestGap int64   `json:"longest_gap_ns"` // without any acknowledgement
 	GapAt      int64   `json:"longest_gap_at_ns"`
 	RateBefore float64 `json:"rate_before_ops_per_s"`
+
+	*FaultCost // nil: recorded before there was any, or withheld
+
+	Notes []string `json:"notes,omitempty"` // what else is known of its effect
 }
+
+// FaultCost is what a fault did to operations.
+type FaultCost struct {
+	// RecoveredAfterHeal is from Healed until the rate is back to 95%; 0 also if it was back before.
+	RecoveredAfterHeal int64 `json:"recovered_95pct_after_heal_ns"`
+
+	// Failed and Unknown are operations that ended so meanwhile. Lost ones are acknowledged writes that the audit did not
+	// find; it looks at the whole run and cannot lay them at one fault's door: Safety.Lost counts them.
+	Failed  uint64 `json:"failed"`
+	Unknown uint64 `json:"unknown"`
+
+	// ExtraLatency is the area under the latency curve that the fault added: the sum over all operations acknowledged
+	// meanwhile, but no later than AreaAfterHeal after the heal, of their response time, less as many times the usual one
+	// before the fault (the median of the intervals' means, AreaBefore back at most); in nanoseconds, never below 0.
+	// An operation that is waited for 2 s adds 2 s; two of them, 4 s. In an open loop that is what users felt; a closed
+	// loop asks less while it waits, and shows less.
+	ExtraLatency int64 `json:"extra_latency_ns"`
+}
+
+// How far FaultCost.ExtraLatency looks back for what was usual, and beyond the heal for what was not.
+const (
+	AreaBefore    = int64(5 * time.Second)
+	AreaAfterHeal = int64(5 * time.Second)
+)
 
 // Limits are what the machine can do, measured by probes next to the run; 0: not measured.
 type Limits struct {
@@ -228,6 +262,7 @@ type Interval struct {
 	P50         int64  `json:"p50"`
 	P99         int64  `json:"p99"`
 	Max         int64  `json:"max"`
+	Mean        int64  `json:"mean"`
 	Failed      uint64 `json:"failed,omitempty"`
 	Unknown     uint64 `json:"unknown,omitempty"`
 	Outstanding int    `json:"outstanding"`
@@ -251,7 +286,10 @@ func (r *Result) void() *Result {
 	v.Intervals, v.SLOs, v.Nodes, v.Histograms = []Interval{}, nil, nil, nil
 	v.Faults = make([]Fault, len(r.Faults))
 	for i, f := range r.Faults {
-		v.Faults[i] = Fault{Kind: f.Kind, Target: f.Target, Nodes: f.Nodes, At: f.At, Healed: f.Healed, CaughtUp: f.CaughtUp}
+		v.Faults[i] = Fault{
+			Kind: f.Kind, Target: f.Target, Params: f.Params, Nodes: f.Nodes, At: f.At, Healed: f.Healed, CaughtUp: f.CaughtUp,
+			LeaderBefore: f.LeaderBefore, LeaderAfter: f.LeaderAfter, Notes: f.Notes,
+		}
 	}
 	return &v
 }

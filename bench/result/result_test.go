@@ -71,8 +71,10 @@ func faulty() *Result {
 	r.Latency.Reads = &reads
 	r.Stages, r.Cost = Stages{}, Cost{}
 	r.Faults = []Fault{
-		{Kind: "kill", Target: "leader", Nodes: []int{2}, At: 5e9, Healed: 10_012_000_000, Unavailable: 612_000_000, Recovered: 700_000_000, UnavailableAfterHeal: 480_000, LongestGap: 613_000_000, GapAt: 4_999_000_000, RateBefore: 2003},
-		{Kind: "pause", Target: "all", Nodes: []int{1, 2, 3, 4, 5}, At: 15e9, Healed: Never, Unavailable: Never, Recovered: Never, UnavailableAfterHeal: Never, LongestGap: 5e9, GapAt: 15e9, RateBefore: 2003},
+		{Kind: "kill", Target: "leader", Nodes: []int{2}, At: 5e9, Healed: 10_012_000_000, Unavailable: 612_000_000, Recovered: 700_000_000, UnavailableAfterHeal: 480_000, LongestGap: 613_000_000, GapAt: 4_999_000_000, RateBefore: 2003,
+			LeaderBefore: 2, LeaderAfter: 3, FaultCost: &FaultCost{Failed: 3, Unknown: 12, ExtraLatency: 311_000_000_000}, Notes: []string{"node 2 ended | as told"}},
+		{Kind: "pause", Target: "all", Nodes: []int{1, 2, 3, 4, 5}, At: 15e9, Healed: Never, Unavailable: Never, Recovered: Never, UnavailableAfterHeal: Never, LongestGap: 5e9, GapAt: 15e9, RateBefore: 2003,
+			Params: "how=hold,clients=yes", FaultCost: &FaultCost{RecoveredAfterHeal: Never}},
 	}
 	r.Errors = []Error{{"client: outcome unknown: read tcp 127.0.0.1:1->127.0.0.1:2: reset | by peer", 12}, {"client: busy", 3}}
 	r.Safety.Unknown = 12
@@ -393,7 +395,7 @@ func TestNewFromLoad(t *testing.T) {
 		Response: load.NewHistogram(), Service: load.NewHistogram(), Lag: load.NewHistogram(), Reads: load.NewHistogram(), OwnLag: load.NewHistogram(),
 		Ledger:       load.NewLedger(load.Null, load.Values{}, 0),
 		OpsPerSecond: 500, Failed: 1, Unknown: 2,
-		Intervals: []load.Interval{{Start: 0, Length: 100 * ms, Ops: 50, P50: 1, P99: 2, Max: 3}},
+		Intervals: []load.Interval{{Start: 0, Length: 100 * ms, Ops: 50, P50: 1, P99: 2, Max: 3, Mean: 2}},
 		Errors:    []load.ErrorCount{{Text: "busy", Count: 1}},
 		Timeline:  &load.Timeline{Width: ms, Done: make([]uint32, 10_000), First: make([]int64, 10_000)},
 	}
@@ -469,5 +471,44 @@ func TestUseColor(t *testing.T) {
 	defer f.Close()
 	if UseColor(f) {
 		t.Error("a file is taken for a terminal")
+	}
+}
+
+// Extra latency that counts what was slow before, what the fault before left behind, or operations long after the heal, is
+// not this fault's.
+func TestFaultCost(t *testing.T) {
+	const second = int64(time.Second)
+	var all []load.Interval
+	for i := range int64(40) {
+		iv := load.Interval{Start: (i - 2) * second, Length: second, Ops: 10, Mean: 5}
+		switch {
+		case i < 2: // warm-up
+			iv.Mean = 1000
+		case i == 4: // left behind by another
+			iv.Mean = 1e9
+		case i >= 10 && i < 13:
+			iv.Mean, iv.Failed, iv.Unknown = 105, 1, 2
+		case i >= 30: // long after
+			iv.Mean = 1e6
+		}
+		all = append(all, iv)
+	}
+	f := Fault{At: 8*second + second/2, Healed: 11 * second, FaultCost: &FaultCost{}}
+	f.count(all, 27*second)
+	// 8.5 s lies in the interval from 8 s, which is counted; so three of them, 10 operations each, 100 ns more.
+	if want := (FaultCost{Failed: 3, Unknown: 6, ExtraLatency: 3000}); *f.FaultCost != want {
+		t.Errorf("%+v, want %+v", *f.FaultCost, want)
+	}
+	f = Fault{At: 8 * second, Healed: Never, FaultCost: &FaultCost{}}
+	if f.count(all, 9*second); f.Failed != 1 || f.ExtraLatency != 1000 {
+		t.Errorf("up to the next fault: %+v", *f.FaultCost)
+	}
+	f = Fault{At: 3 * second, Healed: 4 * second, FaultCost: &FaultCost{}}
+	if f.count(all, 5*second); f.ExtraLatency != 0 {
+		t.Errorf("nothing happened: %+v", *f.FaultCost)
+	}
+	f = Fault{At: 0, Healed: second, FaultCost: &FaultCost{}}
+	if f.count(all, 2*second); f.ExtraLatency != 0 {
+		t.Errorf("nothing is known of before: %+v", *f.FaultCost)
 	}
 }

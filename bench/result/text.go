@@ -197,13 +197,25 @@ func (t *text) faults(r *Result) {
 	if len(r.Faults) == 0 {
 		return
 	}
-	t.head("FAULTS", "unavailable: from the fault to the first acknowledged operation that was due after it")
+	t.head("FAULTS", faultWords)
 	g := &grid{}
 	g.add(append([]string{""}, faultHead...)...)
 	for i := range r.Faults {
 		g.add(faultRow(&r.Faults[i])...)
 	}
 	t.table(g)
+	if rows := r.faultCostRows(); rows != nil {
+		t.head("WHAT THEY COST", faultCostWords)
+		g := &grid{}
+		g.add(append([]string{""}, faultCostHead...)...)
+		for _, row := range rows {
+			g.add(row...)
+		}
+		t.table(g)
+	}
+	for _, line := range r.faultNotes() {
+		t.line("  %s", line)
+	}
 }
 
 // verdicts end the report: what a reader remembers.

@@ -205,8 +205,11 @@ func faultRow(f *Fault) []string {
 		}
 		return Duration(d)
 	}
-	name := f.Kind + " " + f.Target
-	if len(f.Nodes) > 0 {
+	name := strings.TrimSpace(f.Kind + " " + f.Target)
+	if f.Params != "" {
+		name += " " + strings.ReplaceAll(f.Params, ",", " ")
+	}
+	if len(f.Nodes) > 0 && f.Target != "" {
 		nodes := make([]string, len(f.Nodes))
 		for i, n := range f.Nodes {
 			nodes[i] = fmt.Sprint(n)
@@ -221,6 +224,56 @@ func faultRow(f *Fault) []string {
 }
 
 var faultHead = []string{"struck at", "healed at", "unavailable", "longest gap", "95% of rate after", "unavailable after heal"}
+
+const (
+	faultWords     = "unavailable: from the fault to the first acknowledged operation that was due after it"
+	faultCostWords = "operations meanwhile; extra latency: by how much all of them together waited longer than before"
+)
+
+var faultCostHead = []string{"95% of rate after heal", "failed", "unknown", "lost", "extra latency"}
+
+// faultCostRows is the cells of the table of costs. Lost writes are looked for at the end: none were, or they may be any
+// fault's.
+func (r *Result) faultCostRows() (rows [][]string) {
+	lost := "-"
+	if r.Safety.Verdict == OK {
+		lost = "0"
+	}
+	for i := range r.Faults {
+		f := &r.Faults[i]
+		if f.FaultCost == nil {
+			continue
+		}
+		back := "-"
+		switch {
+		case f.Healed != Never && f.RecoveredAfterHeal == Never:
+			back = "never"
+		case f.Healed != Never:
+			back = Duration(f.RecoveredAfterHeal)
+		}
+		rows = append(rows, []string{faultRow(f)[0], back, Count(float64(f.Failed)), Count(float64(f.Unknown)), lost, Duration(f.ExtraLatency)})
+	}
+	return rows
+}
+
+// faultNotes are sentences on what else the faults did.
+func (r *Result) faultNotes() (lines []string) {
+	for i := range r.Faults {
+		f := &r.Faults[i]
+		var parts []string
+		switch {
+		case f.LeaderBefore != 0 && f.LeaderAfter != 0 && f.LeaderBefore != f.LeaderAfter:
+			parts = append(parts, fmt.Sprintf("leadership went from node %d to node %d", f.LeaderBefore, f.LeaderAfter))
+		case f.LeaderBefore != 0 && f.LeaderBefore == f.LeaderAfter:
+			parts = append(parts, fmt.Sprintf("node %d led before and after", f.LeaderBefore))
+		}
+		parts = append(parts, f.Notes...)
+		if len(parts) > 0 {
+			lines = append(lines, fmt.Sprintf("%s at %s: %s", strings.TrimSpace(f.Kind+" "+f.Target), Duration(f.At), strings.Join(parts, "; ")))
+		}
+	}
+	return lines
+}
 
 // cells is the cells of the cost table: name, value.
 func (c *Cost) cells() [][]string {

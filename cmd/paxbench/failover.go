@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/paxbench/paxbench/bench"
@@ -28,10 +29,11 @@ func newFailover(a *app) *cobra.Command {
 how long nothing was acknowledged: as a distribution, for the cut and for the heal, with the bootstrap interval of the
 median. All acknowledged writes are read back at the end.
 
-The seed decides when losses strike, besides keys and values. 20 losses take about two minutes. --fault may name any kind
-and target that 'paxbench run --fault' knows, without a time.`,
+The seed decides when losses strike, besides keys and values. 20 losses take about two minutes. --fault may be any that
+'paxbench help faults' explains, without a time.`,
 		Example: `  paxbench failover
   paxbench failover --nodes 5 --kills 30 --fault pause:leader --down 3s
+  paxbench failover --fault partition:leader:clients=yes
   paxbench failover --slo 'unavailable<1s' --format json -o failover.json`,
 		Args: cobra.NoArgs,
 	}
@@ -43,8 +45,8 @@ and target that 'paxbench run --fault' knows, without a time.`,
 	settingFlags(fs, &c.Config)
 	scenarioOutput(fs, &c.output, "write all that was recorded to this file, as JSON")
 	f := fs.Lookup("fault")
-	f.Value, f.DefValue = &parsed[string]{text: p.Fault, kind: "kind:target", value: &p.Fault, parse: parseLoss}, p.Fault
-	f.Usage = "what is done each time, as in kill:leader or pause:leader"
+	f.Value, f.DefValue = &parsed[string]{text: p.Fault, kind: "kind[:target][:name=value,...]", value: &p.Fault, parse: parseLoss}, p.Fault
+	f.Usage = "what is done each time, as in kill:leader, partition:leader or stall-fsync:leader (see paxbench help faults)"
 	configFlags(cmd, a, &c.configFile, &c.printOnly, func() error {
 		settle(fs, &c.Config)
 		switch {
@@ -63,11 +65,11 @@ and target that 'paxbench run --fault' knows, without a time.`,
 }
 
 func parseLoss(text string) (string, error) {
-	_, err := cluster.ParseFault(text + "@1s+1s")
-	if err != nil {
-		return "", fmt.Errorf("want a kind and a target without a time, as in kill:leader")
+	if strings.Contains(text, "@") {
+		return "", fmt.Errorf("want a fault without a time, as in kill:leader: --down and --gap say when")
 	}
-	return text, nil
+	f, err := cluster.ParseFault(text + "@1s+1s")
+	return f.What(), err
 }
 
 func (a *app) failover(c *scenarioConfig, p failover.Plan) error {

@@ -38,14 +38,16 @@ func newRun(a *app) *cobra.Command {
 		Long: `run starts a cluster of real processes on this machine, drives load, optionally breaks nodes, reads every acknowledged
 write back from every replica, and reports.
 
-Faults are kind:target@at+duration. kill is SIGKILL and a restart on the same data, pause is SIGSTOP and SIGCONT. Targets
-are leader, follower (drawn with the seed), all, and node1, node2, ... Times count from the end of warm-up. Faults strike
-one at a time: schedules that overlap are refused.
+Faults are kind[:target][:name=value,...]@at+duration, as in kill:leader@5s+3s: processes are killed, stopped or restarted,
+links cut or slowed, disks slow, stuck, broken or full, or the load is raised. 'paxbench help faults' explains them. Times
+count from the end of warm-up. Faults strike one at a time: schedules that overlap are refused. Only where faults of the
+network are asked for do links go through proxies, and only where faults of the disk are is there a layer before the files.
 
 Settings come from flags, else from the environment (--batch-bytes is PAXBENCH_BATCH_BYTES), else from --config, else from
 the defaults. The first ^C ends the load, checks and reports what there is; the second ends everything at once.`,
 		Example: `  paxbench run
   paxbench run --nodes 5 --rate 2000 --duration 20s --fault kill:leader@5s+5s --format json
+  paxbench run --rate 2000 --fault partition:leader@3s+3s --fault stall-fsync:leader@9s+3s
   paxbench run --sm null --clients 1 --inflight 1 --slo 'p50<1ms'`,
 		Args: cobra.NoArgs,
 	}
@@ -71,7 +73,7 @@ func settingFlags(fs *pflag.FlagSet, c *bench.Config) {
 	}}, "mode", "protocol: multi (prepare once, a stable leader)")
 	engineFlags(fs, &c.Engine)
 	loadFlags(fs, &c.Load)
-	fs.Var(&repeated[cluster.Fault]{kind: "fault", value: &c.Faults, parse: cluster.ParseFault}, "fault", "kind:target@at+duration, as in kill:leader@10s+5s (repeatable)")
+	fs.Var(&repeated[cluster.Fault]{kind: "fault", value: &c.Faults, parse: cluster.ParseFault}, "fault", "kind[:target][:name=value,...]@at+duration, as in kill:leader@10s+5s (repeatable; see paxbench help faults)")
 	sloFlag(fs, c)
 	fs.StringVar(&c.DataDir, "data-dir", c.DataDir, "each run gets a fresh directory in here")
 	fs.BoolVar(&c.KeepData, "keep-data", false, "leave the data there after the run (a run that failed always does)")

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/paxbench/paxbench/bench/cluster"
+	"github.com/paxbench/paxbench/bench/disk"
 	"github.com/paxbench/paxbench/engine/wal"
 	"github.com/paxbench/paxbench/wire"
 	"github.com/spf13/cobra"
@@ -26,6 +27,7 @@ type serveConfig struct {
 	clusterID  uint64
 	listen     string
 	peers      map[wire.NodeID]string
+	peerAddrs  map[wire.NodeID]string
 	dir        string
 	bootstrap  bool
 	acceptTorn bool
@@ -34,6 +36,7 @@ type serveConfig struct {
 	logFormat  string
 	pprof      string
 	withParent bool
+	withDisk   bool
 	configFile string
 	printOnly  bool
 }
@@ -58,6 +61,8 @@ replica that lost its directory has forgotten its votes, and its place must not 
 	fs.StringVar(&c.listen, "listen", "", "address to listen on (default: this node's in --peers)")
 	fs.Var(&parsed[map[wire.NodeID]string]{kind: "peers", value: &c.peers, parse: cluster.ParsePeers}, "peers",
 		"all nodes of the cluster, this one included: 1=host:port,2=host:port,...")
+	fs.Var(&parsed[map[wire.NodeID]string]{kind: "peers", value: &c.peerAddrs, parse: cluster.ParsePeers}, "peer-addrs",
+		"where this node reaches other nodes, if elsewhere than clients do, in the form of --peers")
 	fs.StringVar(&c.dir, "data-dir", "", "this node's directory: its log, snapshots and identity")
 	fs.BoolVar(&c.acceptTorn, "accept-torn-tail", false, "cluster of one: start although the end of the log is not whole, and cut it")
 	fs.BoolVar(&c.bootstrap, "bootstrap", false, "first start of this node: give the empty data directory its identity")
@@ -67,6 +72,8 @@ replica that lost its directory has forgotten its votes, and its place must not 
 	fs.StringVar(&c.pprof, "pprof", "", "serve profiles over HTTP at this address (keep it on loopback)")
 	fs.BoolVar(&c.withParent, "with-parent", false, "end when standard input is closed")
 	fs.MarkHidden("with-parent")
+	fs.BoolVar(&c.withDisk, "with-disk-control", false, "take orders for what is wrong with the disk on standard input, and answer on standard output")
+	fs.MarkHidden("with-disk-control")
 	configFlags(cmd, a, &c.configFile, &c.printOnly, func() error { return serve(a, c) })
 	return cmd
 }
@@ -81,6 +88,8 @@ func (c *serveConfig) check() error {
 		return usagef("serve needs --peers: all nodes as 1=host:port,2=host:port,...")
 	case c.peers[wire.NodeID(c.node)] == "":
 		return usagef("--node %d is not among --peers %s", c.node, cluster.FormatPeers(c.peers))
+	case c.withDisk && !c.withParent:
+		return usagef("--with-disk-control goes with --with-parent")
 	case c.dir == "":
 		return usagef("serve needs --data-dir: a directory for this node alone")
 	}
@@ -107,18 +116,15 @@ func serve(a *app, c *serveConfig) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
-	orphaned := make(chan struct{})
-	if c.withParent {
-		go func() {
-			io.Copy(io.Discard, a.in)
-			close(orphaned)
-		}()
-	}
 	a.begin()
 	nc := cluster.NodeConfig{
-		Node: wire.NodeID(c.node), Cluster: wire.ClusterID(c.clusterID), Listen: c.listen, Peers: c.peers,
+		Node: wire.NodeID(c.node), Cluster: wire.ClusterID(c.clusterID), Listen: c.listen, Peers: c.peers, PeerAddrs: c.peerAddrs,
 		Dir: c.dir, Bootstrap: c.bootstrap, AcceptTornTail: c.acceptTorn, Settings: c.settings,
 	}
+	if c.withDisk {
+		nc.Disk = disk.New()
+	}
+	orphaned := c.parent(a, nc.Disk, logger)
 	node, err := nc.Open(logger)
 	if err != nil {
 		return explainOpen(err, c)
@@ -146,6 +152,24 @@ func serve(a *app, c *serveConfig) error {
 		return errors.Join(fmt.Errorf("node %d failed: %w", c.node, err), node.Close())
 	}
 	return node.Close()
+}
+
+// parent takes the parent's orders for the disk, if there may be any. The channel is closed when the parent is gone.
+func (c *serveConfig) parent(a *app, d *disk.Disk, logger *slog.Logger) <-chan struct{} {
+	orphaned := make(chan struct{})
+	if !c.withParent {
+		return orphaned
+	}
+	go func() {
+		defer close(orphaned)
+		if d != nil {
+			if err := d.Serve(a.in, a.out); err != nil {
+				logger.Error("orders for the disk", "node", c.node, "err", err)
+			}
+		}
+		io.Copy(io.Discard, a.in)
+	}()
+	return orphaned
 }
 
 func newLogger(w io.Writer, format string) *slog.Logger {

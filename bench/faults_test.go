@@ -1,0 +1,146 @@
+package bench
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/paxbench/paxbench/bench/cluster"
+	"github.com/paxbench/paxbench/bench/result"
+)
+
+// faulty is a run of real processes with these faults, and what the report says of each.
+func faulty(t *testing.T, duration time.Duration, specs ...string) (*result.Result, *cluster.Cluster) {
+	t.Helper()
+	c := quick(t)
+	c.Load.Rate, c.Load.Inflight, c.Load.Duration = 300, 4096, duration
+	for _, spec := range specs {
+		f, err := cluster.ParseFault(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Faults = append(c.Faults, f)
+	}
+	var started *cluster.Cluster
+	c.hooks.cluster = func(c *cluster.Cluster) { started = c }
+	r := mustRun(t, c)
+	if len(r.Faults) != len(specs) {
+		t.Fatalf("%d faults of %d: %+v", len(r.Faults), len(specs), r.Faults)
+	}
+	for i, f := range r.Faults {
+		t.Logf("%s: %+v", c.Faults[i], f)
+		if f.Kind != string(c.Faults[i].Kind) || f.Params != c.Faults[i].Params.String() {
+			t.Errorf("%s was reported as %+v", c.Faults[i], f)
+		}
+		if f.Healed < f.At+int64(c.Faults[i].For/2) || f.CaughtUp <= 0 || f.LeaderAfter == 0 {
+			t.Errorf("%s was not healed: %+v", c.Faults[i], f)
+		}
+		if f.Unavailable < 0 || f.UnavailableAfterHeal < 0 {
+			t.Errorf("%s: the service never came back: %+v", c.Faults[i], f)
+		}
+	}
+	return r, started
+}
+
+func moved(t *testing.T, f *result.Fault) {
+	t.Helper()
+	if f.LeaderBefore == 0 || f.LeaderBefore == f.LeaderAfter || f.Unavailable <= 0 {
+		t.Errorf("%s %s had no effect: %+v", f.Kind, f.Target, f)
+	}
+}
+
+func noted(t *testing.T, f *result.Fault, want string) {
+	t.Helper()
+	if notes := strings.Join(f.Notes, "; "); !strings.Contains(notes, want) {
+		t.Errorf("%s: no %q in %q", f.Kind, want, notes)
+	}
+}
+
+// slower demands that nothing was acknowledged faster than least while the fault was in force: physics, whatever else
+// the machine does. The first moments are left out, when what was under way before may be answered.
+func slower(t *testing.T, r *result.Result, f *result.Fault, least time.Duration) {
+	t.Helper()
+	looked := 0
+	for _, i := range r.Intervals {
+		if i.Ops == 0 || i.Start < f.At+int64(500*time.Millisecond) || i.Start+i.Length > f.Healed {
+			continue
+		}
+		looked++
+		if i.P50 < int64(least)*99/100 { // histograms round
+			t.Errorf("%s: at %s half of the operations took less than %s, at least %s was due", f.Kind, time.Duration(i.Start), time.Duration(i.P50), least)
+		}
+	}
+	if looked == 0 {
+		t.Errorf("%s: nothing was acknowledged meanwhile", f.Kind)
+	}
+	if f.ExtraLatency < int64(least) {
+		t.Errorf("%s: extra latency %s", f.Kind, time.Duration(f.ExtraLatency))
+	}
+}
+
+// A cut that cuts nothing, the wrong link, or never heals, would be reported as a system that survives cuts.
+func TestRunNetworkFaults(t *testing.T) {
+	t.Parallel()
+	r, c := faulty(t, 16*time.Second,
+		"partition:leader@300ms+1s", "asym:leader:dir=out,how=swallow@2800ms+1s", "asym:leader:dir=in,how=refuse,clients=yes@5300ms+1s",
+		"clients:leader@7800ms+700ms", "slow-link:all:latency=20ms,jitter=1ms,bandwidth=1MiB@10s+1200ms", "slow-link:all:reset=50ms@13s+1s")
+	for i := range 3 {
+		moved(t, &r.Faults[i])
+	}
+	if f := &r.Faults[3]; f.LeaderBefore != f.LeaderAfter || f.Unavailable < int64(600*time.Millisecond) {
+		t.Errorf("only the clients were cut off: %+v", f)
+	}
+	slower(t, r, &r.Faults[4], 40*time.Millisecond) // a vote takes a round trip
+	noted(t, &r.Faults[5], "connections reset")
+	for i, addr := range c.ClientAddrs() {
+		if addr == c.Addrs()[i] {
+			t.Errorf("clients reach node %d directly", i+1)
+		}
+	}
+}
+
+// A slow disk that is not slow, a stuck one that lets go, a broken one that is trusted again.
+func TestRunDiskFaults(t *testing.T) {
+	t.Parallel()
+	r, _ := faulty(t, 14*time.Second,
+		"slow-fsync:all:latency=30ms@300ms+1500ms", "stall-fsync:leader@3300ms+1500ms", "fail-fsync:leader@6300ms+1s", "disk-full:leader@9300ms+1500ms")
+	slower(t, r, &r.Faults[0], 30*time.Millisecond)
+	noted(t, &r.Faults[0], "slowed fsyncs")
+	for i := 1; i < 4; i++ {
+		moved(t, &r.Faults[i])
+	}
+	noted(t, &r.Faults[1], "hung")
+	noted(t, &r.Faults[2], "ended: exit status 1")
+	noted(t, &r.Faults[2], "input/output error")
+	noted(t, &r.Faults[3], "no space left")
+}
+
+// Restarts that restart nothing, or nodes that come back without what they had; a burst that is none.
+func TestRunRestarts(t *testing.T) {
+	t.Parallel()
+	r, c := faulty(t, 12*time.Second, "power@300ms+500ms", "restart:leader@3300ms", "rolling@5500ms+3s", "overload:x=3@9500ms+1s")
+	// 300 a second for 12 s and 200 ms of warm-up, and 600 more in the burst.
+	if n := r.Safety.Acked + r.Throughput.Failed + r.Throughput.Unknown + r.Throughput.Unsent; n < 4200 || n > 4300 {
+		t.Errorf("%d operations, want about 4260", n)
+	}
+	if f := &r.Faults[0]; f.Unavailable < int64(400*time.Millisecond) || len(f.Nodes) != 3 {
+		t.Errorf("the power was off: %+v", f)
+	}
+	moved(t, &r.Faults[1])
+	sum := 0
+	for _, m := range c.Members() {
+		_, starts := m.Running()
+		if starts < 4 { // at first, after the power loss, in turn, and for the audit of the disks
+			t.Errorf("node %d was started %d times", m.Node(), starts)
+		}
+		sum += starts
+	}
+	if sum != 13 {
+		t.Errorf("%d starts, want 4 of each node and one more of a leader", sum)
+	}
+	for i, addr := range c.ClientAddrs() {
+		if addr != c.Addrs()[i] {
+			t.Errorf("without faults of the network clients reach node %d through a proxy", i+1)
+		}
+	}
+}
