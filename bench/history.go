@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/paxbench/paxbench/bench/load"
@@ -147,6 +148,9 @@ func (j *Judged) Verdict() string {
 	return result.OK
 }
 
+// shownMax is how many findings of each judge a result shows.
+const shownMax = 3
+
 // Findings are what both judges found, in words.
 func (j *Judged) Findings() []string {
 	return append(append([]string(nil), j.Slots.Findings...), j.Keys.Findings...)
@@ -177,7 +181,10 @@ func (r *run) historyVerdict(out *result.Result) {
 	s := &out.Safety
 	s.History, s.Linearizable = h, j.Verdict()
 	if s.Linearizable == result.Violated {
-		s.Verdict = result.Violated
-		s.Details = append(s.Details, j.Findings()...)
+		h.File, s.Verdict = rec.path, result.Violated
+		all := j.Slots.Violations + j.Keys.Violations
+		shown := slices.Concat(j.Slots.Findings[:min(shownMax, len(j.Slots.Findings))], j.Keys.Findings[:min(shownMax, len(j.Keys.Findings))])
+		s.Details = append(s.Details, shown...)
+		s.Details = append(s.Details, fmt.Sprintf("%d of %d findings in the history are shown; for more: paxbench verify %s", len(shown), all, rec.path))
 	}
 }

@@ -242,13 +242,15 @@ func (op *operation) replied(by wire.NodeID, r *wire.Reply) {
 	case r.Status == wire.StatusOK:
 		op.reply = *r
 		if op.kind == opOpen {
-			op.c.session = r.Session
+			op.c.session, op.session = r.Session, r.Session
 		}
+		op.recordReply(r)
 		op.finish(r.Slot)
 	case op.kind == opBlock && r.Status == wire.StatusSessionGone:
 		// The explicit error: whether a block without a reply was executed before is not known any more. A new session.
 		w.counts["blocks of evicted sessions refused"]++
 		op.done, op.gone = true, true
+		op.recordUnknown()
 		op.end()
 		if op.c.session == op.session {
 			op.c.session = 0
@@ -301,15 +303,18 @@ func (op *operation) backoff(leader wire.NodeID) {
 
 func (op *operation) answer(by wire.NodeID, a *wire.Answer) {
 	w := op.c.w
+	var arrived func()
 	w.note(by, op.c.o.g, "answer", uint64(op.c.id), uint64(a.Status), uint64(a.Slot))
 	if a.Status == wire.StatusOK {
 		op.c.o.answered(by, op, a)
+		arrived = op.recordAnswer(a)
 	}
 	status, slot, leader := a.Status, a.Slot, a.Leader
 	w.after(w.net.delay(), func() {
 		switch {
 		case op.done:
 		case status == wire.StatusOK:
+			arrived()
 			op.finish(slot)
 		default:
 			op.backoff(leader)

@@ -10,7 +10,7 @@
 //	proc.go     a node: process and disk            live.go     the end: progress, equality, final state
 //	net.go      frames under way                    nemesis.go  faults
 //	disk.go     the disk, and its witness           batch.go    many seeds, on several processors
-//	client.go   the users
+//	client.go   the users                               history.go  what they were told, judged as real runs are
 //
 // # How a fault is injected
 //

@@ -180,6 +180,7 @@ func (w *world) sound(p *proc) bool { return p.d != nil && p.stalledUntil <= w.n
 
 // judge compares what is left with the reference (S11), and looks at what has been used up (S17).
 func (w *world) judge() {
+	w.linearizable()
 	for _, o := range w.oracles {
 		o.holders()
 		w.counts["slots"] += int(o.prefix)

@@ -25,6 +25,7 @@ type oracle struct {
 	grown  int64               // when the prefix last grew
 	begun  wire.Slot           // the prefix when faults stopped
 	owners map[wire.Ballot]int // life of the process that prepares a ballot
+	recall recall
 
 	// acked is the highest slot that anybody outside knows to be done: of a reply or of a read. What is asked for later
 	// lies behind it.
@@ -49,7 +50,7 @@ type round struct {
 }
 
 func newOracle(w *world, g wire.GroupID) *oracle {
-	o := &oracle{w: w, g: g, quorum: w.k.Nodes/2 + 1, owners: map[wire.Ballot]int{}}
+	o := &oracle{w: w, g: g, quorum: w.k.Nodes/2 + 1, owners: map[wire.Ballot]int{}, recall: newRecall()}
 	o.model.init(w.k.Limits.Sessions)
 	return o
 }
