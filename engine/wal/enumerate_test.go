@@ -105,7 +105,7 @@ func enumerateCrashes(t testing.TB, all *tally, script []string, policy Policy, 
 	if s := whole.l.Stats(); seed == 0 && s.Recycled == 0 || ops < 60 {
 		t.Fatalf("script %d does not exercise what it is for: %d operations, %+v", seed, ops, s)
 	}
-	for at := 1; at <= ops; at++ {
+	for at := 1; at <= ops; at += stride {
 		r := newRun(t, vfs.NewMem(), 1, policy)
 		r.m.CrashAt(at)
 		if err := r.play(script); !errors.Is(err, vfs.ErrCrashed) {
@@ -257,7 +257,7 @@ func TestEnumerateFailures(t *testing.T) {
 func enumerateFailures(t testing.TB, all *tally, script []string, seed uint64) {
 	for at, op := range traced(t, script) {
 		for _, f := range failures {
-			if !slices.Contains(f.kinds, op.Kind) {
+			if at%stride != 0 || !slices.Contains(f.kinds, op.Kind) {
 				continue
 			}
 			what := fmt.Sprintf("script %d, operation %d, %s of %s", seed, at, op.Kind, op.Name)
@@ -320,6 +320,9 @@ func enumerateLies(t testing.TB, all *tally, script []string, seed uint64) {
 	any := []outcome{complete, torn, refused, ambiguous, needsPeers}
 	for at, op := range traced(t, script) {
 		what := fmt.Sprintf("script %d, operation %d, %s of %s at %d", seed, at, op.Kind, op.Name, op.Off)
+		if at%stride != 0 {
+			continue
+		}
 		switch op.Kind {
 		case "writev":
 			r, err := failing(t, script, at, vfs.ErrLie)

@@ -103,7 +103,7 @@ func enumerateBits(t testing.TB, all *tally, r *run) {
 		} else if strings.Contains(name, sparePrefix) {
 			row, used = "a bit of a spare", 0
 		}
-		for i := range int64(len(p)) {
+		for i := int64(0); i < int64(len(p)); i += stride {
 			bits, in := []int{int(i) % 8}, ""
 			if i < used {
 				bits = []int{0, 1, 2, 3, 4, 5, 6, 7}
