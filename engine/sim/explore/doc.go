@@ -28,6 +28,16 @@
 // replicas are in the same state if all their fields are equal but those that encode.go names, with its reasons. The search is
 // breadth-first, so what is found is found by a shortest way, and printed as a story of engine/paxos/testdata.
 //
+// # Recorded
+//
+// By paxbench sim --explore SCOPE --explore-ends 300, GOMAXPROCS=1 on a busy 2-core machine; states and depth are the same
+// everywhere, for one version of the core.
+//
+//	takeover    64,453 states     244,765 transitions  depth 24   1.7 s  exhausted
+//	one        376,430 states   1,848,541 transitions  depth 28   3.2 s  exhausted
+//	watermark  445,260 states   1,334,742 transitions  depth 35   6.9 s  exhausted
+//	full    53,426,521 states 314,325,143 transitions  depth 37   319 s  exhausted, 1,124 MiB
+//
 // # What is not enumerated
 //
 // Suspect replicas and healing; snapshots, trimming and their installation; more than 3 nodes; promises in several parts; repetition by the core itself after
