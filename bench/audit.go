@@ -50,7 +50,7 @@ func (r *run) check(ctx context.Context) error {
 	for _, m := range r.cluster.Members() {
 		dirs = append(dirs, filepath.Join(m.Dir(), "wal"))
 	}
-	r.verdict.log, err = auditLogs(dirs, r.final[0].Applied)
+	r.verdict.log, err = auditLogs(dirs, r.final[0].Applied, r.promised())
 	return err
 }
 

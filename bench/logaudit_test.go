@@ -4,8 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/paxbench/paxbench/bench/load"
 	"github.com/paxbench/paxbench/engine"
+	"github.com/paxbench/paxbench/engine/history/judge"
 	"github.com/paxbench/paxbench/engine/wal"
 	"github.com/paxbench/paxbench/wire"
 )
@@ -13,7 +16,7 @@ import (
 // Two logs with different values in one chosen slot are the end of agreement: the audit must see it, whichever logs they
 // are, and must not see it where a log has been trimmed.
 func TestCompareVotes(t *testing.T) {
-	at := func(ballot wire.Ballot, value uint64) vote { return vote{ballot, value} }
+	at := func(ballot wire.Ballot, value uint64) vote { return vote{ballot: ballot, value: value} }
 	same := []map[wire.Slot]vote{
 		{1: at(1, 11), 2: at(1, 12), 3: at(2, 13)},
 		{2: at(1, 12), 3: at(5, 13)}, // trimmed below 2; slot 3 learned at a later ballot
@@ -54,7 +57,7 @@ func TestAuditLogsReadsEveryByte(t *testing.T) {
 	if err != nil || len(logs) != 3 {
 		t.Fatalf("logs %v, %v", logs, err)
 	}
-	audit, err := auditLogs(logs, 1<<40)
+	audit, err := auditLogs(logs, 1<<40, nil)
 	if err != nil || audit.Slots < 10 || len(audit.Findings) != 0 {
 		t.Fatalf("%+v, %v", audit, err)
 	}
@@ -68,7 +71,7 @@ func TestAuditLogsReadsEveryByte(t *testing.T) {
 		t.Fatal(err)
 	}
 	flipBit(t, record.File, record.Offset+40)
-	if audit, err := auditLogs(logs, 1<<40); err == nil {
+	if audit, err := auditLogs(logs, 1<<40, nil); err == nil {
 		t.Errorf("a flipped bit went unnoticed: %+v", audit)
 	}
 }
@@ -82,5 +85,58 @@ func flipBit(t *testing.T, file string, offset int64) {
 	text[offset] ^= 0x10
 	if err := os.WriteFile(file, text, 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What can go wrong: an acknowledged write that was overwritten later is lost, moved or changed, and no state shows it. Each
+// submission of a run must be found at its place; said to be elsewhere, by another session, with another value, or in a slot
+// that no log has, it must be missed.
+func TestAuditFindsEveryBlock(t *testing.T) {
+	t.Parallel()
+	for _, api := range []load.API{load.APIBlock, load.APICall} {
+		c := quick(t)
+		c.KeepData, c.Cluster, c.Load.API, c.Load.Reads, c.Load.ReadMode = true, InProc, api, 0.3, load.ReadLog
+		c.Engine.Compress, c.Load.Duration = "s2", 300*time.Millisecond
+		c.History = filepath.Join(t.TempDir(), "h")
+		r := mustRun(t, c)
+		logs, err := filepath.Glob(filepath.Join(c.DataDir, "run-*", "cluster", "node*", "wal"))
+		if err != nil || len(logs) != 3 {
+			t.Fatalf("logs %v, %v", logs, err)
+		}
+		file, err := os.Open(c.History)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		j, err := JudgeHistory(file, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &promised{blocks: j.History.Blocks(), values: c.Load.Values, sm: load.KV}
+		p.values.Seed = r.Seed
+		n := len(p.blocks)
+		audit, err := auditLogs(logs, 1<<40, p)
+		if err != nil || audit.Blocks != n || n < 10 || len(audit.Findings) != 0 || audit.Trimmed != 0 {
+			t.Fatalf("%d blocks: %+v, %v", n, audit, err)
+		}
+		good := p.blocks
+		for what, change := range map[string]func(b *judge.Block){
+			"another index":    func(b *judge.Block) { b.Index += 1000 },
+			"another session":  func(b *judge.Block) { b.Session++ },
+			"another sequence": func(b *judge.Block) { b.First += 1 << 20 },
+			"another value":    func(b *judge.Block) { b.Stamp += 1 << 20; b.Reads = 0 },
+			"no such slot":     func(b *judge.Block) { b.Slot = 1 << 30 },
+		} {
+			p.blocks = append([]judge.Block(nil), good...)
+			at := n - 1
+			for p.blocks[at].Reads == p.blocks[at].Count { // reads have no value
+				at--
+			}
+			p.blocks = p.blocks[:at+1]
+			change(&p.blocks[at])
+			if audit, err := auditLogs(logs, 1<<40, p); err != nil || audit.Lost == 0 || len(audit.Findings) == 0 {
+				t.Errorf("%v, %s: %+v, %v", api, what, audit, err)
+			}
+		}
 	}
 }

@@ -79,6 +79,7 @@ func (r *run) safety(out *result.Result) {
 	out.SetSafety(v.findings, len(v.diverged)+len(v.log.Findings) > 0)
 	out.Safety.Details = append(out.Safety.Details, v.diverged...)
 	out.Safety.Details = append(out.Safety.Details, v.log.Findings...)
+	out.Safety.Lost = max(out.Safety.Lost, uint64(v.log.Lost))
 	r.historyVerdict(out)
 }
 
@@ -105,7 +106,8 @@ func (r *run) judge(out *result.Result) {
 		note("fsync policy %s: an acknowledged write may not survive a power loss", r.config.Engine.Fsync)
 	}
 	if r.cluster != nil {
-		note("all nodes were started again from disk and everything was read back once more; their logs agree in %d slots", r.verdict.log.Slots)
+		note("all nodes were started again from disk and everything was read back once more; their logs agree in %d slots and hold %d acknowledged submissions at their places, with their values (%d more are below the snapshots)",
+			r.verdict.log.Slots, r.verdict.log.Blocks, r.verdict.log.Trimmed)
 	}
 	if missed := len(r.config.Faults) - len(r.injected); missed > 0 && !out.Partial {
 		out.Invalidate("the load ended before %d of %d faults had struck and healed; run longer", missed, len(r.config.Faults))

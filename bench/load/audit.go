@@ -18,7 +18,8 @@ import (
 // What it cannot see. One write lost and another one doubled on the same key (or two such pairs with equal sums in
 // one session) look like the right number; for a key the last value is checked as well, so only overwritten writes
 // can hide that way. A write of unknown outcome that was executed once is legitimate and not reported. Order is not
-// judged here: that is what a history is for.
+// judged here: that is what a history is for; and the audit of the logs, which looks for every acknowledged write at
+// its place, sees what later writes have hidden.
 type Findings struct {
 	Acked   uint64 // acknowledged writes that were looked for
 	Unknown uint64 // writes that may or may not be there
