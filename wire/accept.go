@@ -17,10 +17,15 @@ func NewNoopAccept() *Buffer {
 	return f
 }
 
-// SealAccept fills in everything in front of the batch and the CRC. It must run before the buffer is shared.
+// SealAccept fills in everything in front of the batch and the CRC, with ScopeRange. It must run before the buffer is shared.
 func SealAccept(f *Buffer, c ClusterID, g GroupID, from NodeID, b Ballot, s, chosen Slot) {
+	SealAcceptIn(f, c, g, from, b, s, chosen, ScopeRange)
+}
+
+// SealAcceptIn is SealAccept with a scope.
+func SealAcceptIn(f *Buffer, c ClusterID, g GroupID, from NodeID, b Ballot, s, chosen Slot, scope Scope) {
 	f.alone("SealAccept")
-	m := Message{Kind: KindAccept, Group: g, From: from, Ballot: b, Slot: s, Chosen: chosen}
+	m := Message{Kind: KindAccept, Group: g, From: from, Ballot: b, Slot: s, Chosen: chosen, Scope: scope}
 	putMessage(f.Bytes(), c, &m)
 	seal(f.Bytes())
 }

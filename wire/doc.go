@@ -54,10 +54,10 @@
 //	word     u64  depends on the kind
 //
 //	kind            word             tail
-//	 1 Prepare       0                -
+//	 1 Prepare       scope 0 or 1     -
 //	 2 Promise       trimmed          part u16 | parts u16 | first u64 | last u64 | votes
 //	 3 Reject        promised ballot  -
-//	 4 Accept        0                batch
+//	 4 Accept        scope 0 to 2     batch
 //	 5 Accepted      count of slots   -
 //	 6 Heartbeat     round            -
 //	 7 HeartbeatAck  round            -
@@ -67,6 +67,7 @@
 //	11 ProbeAck      1 granted, 0 not -
 //	12 SnapChunk     offset           total u64 | bytes of the snapshot file, up to SnapChunkBytes
 //	13 SnapAck       offset received  total u64
+//	14 Chosen        count of slots   -
 //	15 HealRequest   0                -; ballot 0
 //	16 HealReply     trimmed          as Promise; ballot = highest promised
 //
@@ -104,7 +105,8 @@
 //
 // # Log records (kinds 64 to 67; and Accept and Learn, verbatim)
 //
-//	64 RecPromise   the message layout: ballot = promised; chosen = own chosen prefix; slot and word 0
+//	64 RecPromise   the message layout: ballot = promised; slot = the only one it is for, 0: all; chosen = own chosen prefix;
+//	                word 0
 //	65 RecTrim      the message layout: slot = trimmed up to here; ballot, chosen and word 0
 //	66 RecMembers   group 0; the body is the node ids, u32 each, ascending
 //	67 RecVote      the layout of Accept, chosen 0: a vote of another replica, adopted in healing

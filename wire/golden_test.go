@@ -68,6 +68,10 @@ func peerVectors(t testing.TB) []vector {
 		{"probe-ack", "ProbeAck, granted", Message{Kind: KindProbeAck, Granted: true}},
 		{"probe-nack", "ProbeAck, not granted", Message{Kind: KindProbeAck}},
 		{"snap-chunk", "SnapChunk of 5 bytes at 258 of 66051", Message{Kind: KindSnapChunk, Slot: 900, Offset: 258, Total: 66051, Data: []byte("bytes")}},
+		{"prepare-slot", "Prepare ballot 16909060.2 for slot 1001 alone", Message{Kind: KindPrepare, Slot: 1001, Scope: ScopeSlot}},
+		{"accept-slot", "Accept of a no-op, its ballot for slot 1002 alone", Message{Kind: KindAccept, Slot: 1002, Scope: ScopeSlot, Value: noop}},
+		{"accept-any", "Accept of a batch of two blocks at a fast ballot", Message{Kind: KindAccept, Slot: 1001, Scope: ScopeAny, Value: value}},
+		{"chosen", "Chosen of slots 1001 to 1003", Message{Kind: KindChosen, Slot: 1001, Count: 3}},
 		{"snap-ack", "SnapAck of 263 of 66051 bytes", Message{Kind: KindSnapAck, Slot: 900, Offset: 263, Total: 66051}},
 		{"accepted-incarnations", "Accepted for slot 1001 that knows of incarnations of nodes 2 and 3", Message{
 			Kind: KindAccepted, Slot: 1001, Count: 1, Incarnations: incarnations}},
@@ -126,6 +130,8 @@ func recordVectors() []vector {
 	noopBatch, _ := ParseBatch(AppendNoop(nil))
 	return []vector{
 		frameVector("rec-promise", "RecPromise of ballot 77.2, chosen 1233", PromiseRecord(testCluster, testGroup, testNode, NewBallot(77, 2), 1233, nil).Frame),
+		frameVector("rec-promise-slot", "RecPromise of ballot 77.2 for slot 1235 alone, chosen 1233",
+			SlotPromiseRecord(testCluster, testGroup, testNode, NewBallot(77, 2), 1235, 1233, nil).Frame),
 		frameVector("rec-promise-incarnations", "RecPromise of ballot 77.2 with incarnations of nodes 2 and 3",
 			PromiseRecord(testCluster, testGroup, testNode, NewBallot(77, 2), 1233, goldenIncarnations()).Frame),
 		frameVector("rec-vote", "RecVote for a no-op in slot 1001 at ballot 77.2",

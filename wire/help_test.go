@@ -116,7 +116,7 @@ func decodeAny(p []byte) (again []byte, err error) {
 func encodeRecord(h Header, r *Record) (*Buffer, error) {
 	switch r.Kind {
 	case KindRecPromise:
-		return PromiseRecord(h.Cluster, r.Group, h.From, r.Ballot, r.Chosen, r.Incarnations).Frame, nil
+		return SlotPromiseRecord(h.Cluster, r.Group, h.From, r.Ballot, r.Slot, r.Chosen, r.Incarnations).Frame, nil
 	case KindRecVote:
 		return VoteRecord(h.Cluster, r.Group, h.From, Vote{Slot: r.Slot, Ballot: r.Ballot, Value: TrustedValue(r.Frame)}).Frame, nil
 	case KindRecTrim:

@@ -43,6 +43,25 @@ func NewBallot(counter uint32, node NodeID) Ballot {
 	return Ballot(uint64(counter)<<32 | uint64(node))
 }
 
+// Scope says of a Prepare and of an Accept which slots their ballot is for.
+type Scope uint8
+
+const (
+	ScopeRange Scope = iota // every slot from the message's on: who takes it promises that
+	ScopeSlot               // the message's slot alone (independent instances, Fast Paxos' recoveries)
+	ScopeAny                // Accept: a value of any node, at a fast ballot that was prepared for a range of slots
+	scopeEnd
+)
+
+var scopeNames = [scopeEnd]string{"range", "slot", "any"}
+
+func (s Scope) String() string {
+	if s < scopeEnd {
+		return scopeNames[s]
+	}
+	return fmt.Sprintf("Scope(%d)", uint8(s))
+}
+
 // Counter is the round part of the ballot.
 func (b Ballot) Counter() uint32 { return uint32(b >> 32) }
 

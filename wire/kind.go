@@ -20,7 +20,7 @@ const (
 	KindProbeAck
 	KindSnapChunk
 	KindSnapAck
-	_
+	KindChosen
 	KindHealRequest
 	KindHealReply
 	kindPeerEnd
@@ -72,6 +72,7 @@ var kinds = [kindRecEnd]kindInfo{
 	KindProbeAck:     {"ProbeAck", MessageSize, MessageSize, false},
 	KindSnapChunk:    {"SnapChunk", MessageSize + snapTail, MessageSize + snapTail + SnapChunkBytes, false},
 	KindSnapAck:      {"SnapAck", MessageSize + snapTail, MessageSize + snapTail, false},
+	KindChosen:       {"Chosen", MessageSize, MessageSize, false},
 	KindHealRequest:  {"HealRequest", MessageSize, MessageSize, true},
 	KindHealReply:    {"HealReply", MessageSize + promiseTail, FrameMax - HeaderSize - incarnationsMax, true},
 

@@ -13,19 +13,21 @@ const AcceptHeadroom = HeaderSize + MessageSize
 
 // Message is a decoded frame between replicas. Which fields mean something depends on the kind:
 //
-//	Prepare       Ballot, Slot = first slot asked for, Chosen
+//	Prepare       Ballot, Slot = first slot asked for (the only one: Scope), Chosen, Scope
 //	Promise       Ballot, Slot as asked, Chosen, Trimmed, Part of Parts, First .. Last = slots covered, Votes
 //	Reject        Ballot = the one refused, Slot, Chosen, Promised = the higher one
-//	Accept        Ballot, Slot, Chosen, Value
+//	Accept        Ballot, Slot, Chosen, Scope, Value
 //	Accepted      Ballot, Slot .. Slot+Count-1, Chosen
-//	Heartbeat     Ballot, Slot = highest that the receiver told a vote for, as far as the sender knows, Chosen, Round
-//	HeartbeatAck  Ballot, Chosen, Round
+//	Heartbeat     Ballot, Slot = highest that the receiver told a vote for, as far as the sender knows, Chosen, Round; of a
+//	              proposer of independent instances: Slot = highest in use
+//	HeartbeatAck  Ballot, Slot = last slot voted in (0: not told), Chosen, Round
 //	Fetch         Slot .. Until = slots asked for, Chosen
 //	Learn         Ballot = of the sender's vote, Slot, Chosen, Value
 //	Probe         Ballot = the one it would prepare, Chosen
 //	ProbeAck      Ballot as asked, Chosen, Granted
 //	SnapChunk     Slot = the snapshot's, Offset, Total, Data
 //	SnapAck       Slot, Offset = received so far, Total
+//	Chosen        Ballot, Slot .. Slot+Count-1 were chosen at it, Chosen
 //	HealRequest   Slot = first slot asked for, Chosen, Incarnations: the sender's own is the one it would live on in
 //	HealReply     Ballot = highest promised, else as Promise
 //
@@ -38,8 +40,9 @@ type Message struct {
 	Slot   Slot
 	Chosen Slot
 
+	Scope       Scope  // Prepare, Accept
 	Promised    Ballot // Reject
-	Count       uint32 // Accepted
+	Count       uint32 // Accepted, Chosen
 	Round       uint64 // Heartbeat, HeartbeatAck
 	Until       Slot   // Fetch
 	Trimmed     Slot   // Promise, HealReply: slots up to here are only in a snapshot
@@ -100,7 +103,12 @@ func (m *Message) decodeWord(word uint64) error {
 	case KindReject:
 		m.Promised = Ballot(word)
 		return nil
-	case KindAccepted:
+	case KindPrepare, KindAccept:
+		m.Scope = Scope(word)
+		if word <= uint64(m.scopeMax()) {
+			return nil
+		}
+	case KindAccepted, KindChosen:
 		m.Count = uint32(min(word, 1<<32-1)) // what is cut off is far above the limit that check holds it against
 		return nil
 	case KindHeartbeat, KindHeartbeatAck:
@@ -159,7 +167,7 @@ func (m *Message) check() error {
 	ok := true
 	switch m.Kind {
 	case KindPrepare, KindAccept, KindLearn:
-		ok = m.Ballot != 0 && m.Slot != 0
+		ok = m.Ballot != 0 && m.Slot != 0 && m.Scope <= m.scopeMax()
 	case KindPromise:
 		ok = m.Ballot != 0 && m.Slot != 0 && m.Part < m.Parts && m.Parts <= PromisePartsMax
 	case KindHealRequest:
@@ -168,7 +176,7 @@ func (m *Message) check() error {
 		ok = m.Slot != 0 && m.Part < m.Parts && m.Parts <= PromisePartsMax
 	case KindReject:
 		ok = m.Ballot != 0 && m.Promised != 0
-	case KindAccepted:
+	case KindAccepted, KindChosen:
 		ok = m.Ballot != 0 && m.Slot != 0 && m.Count != 0 && m.Count <= AcceptedMax && m.Slot+Slot(m.Count-1) <= SlotMax
 	case KindHeartbeat, KindHeartbeatAck, KindProbe, KindProbeAck:
 		ok = m.Ballot != 0
@@ -185,6 +193,17 @@ func (m *Message) check() error {
 	return nil
 }
 
+// scopeMax is the highest scope that a message of m's kind can have.
+func (m *Message) scopeMax() Scope {
+	switch m.Kind {
+	case KindPrepare:
+		return ScopeSlot
+	case KindAccept:
+		return ScopeAny
+	}
+	return ScopeRange
+}
+
 // word is the fixed part's last word.
 func (m *Message) word() uint64 {
 	switch m.Kind {
@@ -192,7 +211,9 @@ func (m *Message) word() uint64 {
 		return uint64(m.Trimmed)
 	case KindReject:
 		return uint64(m.Promised)
-	case KindAccepted:
+	case KindPrepare, KindAccept:
+		return uint64(m.Scope)
+	case KindAccepted, KindChosen:
 		return uint64(m.Count)
 	case KindHeartbeat, KindHeartbeatAck:
 		return m.Round

@@ -158,9 +158,14 @@ func genMessage(t *rapid.T) Message {
 		m.Ballot = 0
 	case KindReject:
 		m.Promised = anyBallot(t, "promised")
+	case KindPrepare:
+		m.Scope = Scope(rapid.IntRange(0, int(ScopeSlot)).Draw(t, "scope"))
 	case KindAccept, KindLearn:
 		m.Value = drawBatch(t)
-	case KindAccepted:
+		if m.Kind == KindAccept {
+			m.Scope = Scope(rapid.IntRange(0, int(ScopeAny)).Draw(t, "scope"))
+		}
+	case KindAccepted, KindChosen:
 		m.Count = rapid.Uint32Range(1, AcceptedMax).Draw(t, "count")
 		m.Slot = min(m.Slot, SlotMax-AcceptedMax)
 	case KindHeartbeat, KindHeartbeatAck:
@@ -283,6 +288,7 @@ func TestRecordRoundTrip(t *testing.T) {
 		cluster := ClusterID(rapid.Uint64().Draw(t, "cluster"))
 		for _, want := range []Record{
 			PromiseRecord(cluster, group, from, anyBallot(t, "promised"), 7, genIncarnations(t)),
+			SlotPromiseRecord(cluster, group, from, anyBallot(t, "slot promised"), anySlot(t, "slot", 1), 7, genIncarnations(t)),
 			VoteRecord(cluster, group, from, Vote{Slot: anySlot(t, "slot", 1), Ballot: anyBallot(t, "vote"), Value: drawBatch(t)}),
 			TrimRecord(cluster, group, from, anySlot(t, "trimmed", 0)),
 		} {
@@ -302,7 +308,7 @@ func TestRecordRoundTrip(t *testing.T) {
 		if m.Kind != KindAccept && m.Kind != KindLearn {
 			return
 		}
-		checkRecord(t, Record{Kind: m.Kind, Group: m.Group, Ballot: m.Ballot, Slot: m.Slot, Chosen: m.Chosen, Frame: m.Encode(cluster)})
+		checkRecord(t, Record{Kind: m.Kind, Group: m.Group, Ballot: m.Ballot, Slot: m.Slot, Chosen: m.Chosen, Scope: m.Scope, Frame: m.Encode(cluster)})
 	})
 }
 

@@ -9,8 +9,9 @@ type Record struct {
 	Kind   Kind
 	Group  GroupID
 	Ballot Ballot // Accept, Learn, RecVote: of the vote; RecPromise: promised
-	Slot   Slot   // Accept, Learn, RecVote: the slot; RecTrim: slots up to here are only in a snapshot
+	Slot   Slot   // Accept, Learn, RecVote: the slot; RecPromise: the only slot it is for, or 0; RecTrim: slots up to here are only in a snapshot
 	Chosen Slot   // Accept, Learn: the sender's chosen prefix; RecPromise: this replica's own, when it promised
+	Scope  Scope  // Accept: as in the message
 	Frame  *Buffer
 
 	Incarnations []byte // RecPromise: those that this replica knows of; a view into Frame; see IterIncarnations
@@ -37,7 +38,7 @@ func DecodeRecord(f *Buffer, r *Record) error {
 		return err
 	}
 	r.Ballot, r.Slot, r.Chosen = Ballot(le.Uint64(body)), Slot(le.Uint64(body[8:])), Slot(le.Uint64(body[16:]))
-	if h.From == 0 || h.Group == 0 || !r.Ballot.sound() || r.Slot > SlotMax || r.Chosen > SlotMax || le.Uint64(body[24:]) != 0 {
+	if h.From == 0 || h.Group == 0 || !r.Ballot.sound() || r.Slot > SlotMax || r.Chosen > SlotMax || !r.decodeWord(le.Uint64(body[24:])) {
 		return r.malformed(h.From)
 	}
 	switch h.Kind {
@@ -47,7 +48,7 @@ func DecodeRecord(f *Buffer, r *Record) error {
 		}
 		_, err = ParseBatch(body[MessageSize:])
 	case KindRecPromise:
-		if r.Slot != 0 {
+		if r.Slot != 0 && r.Ballot == 0 {
 			err = r.malformed(h.From)
 		}
 	case KindRecTrim:
@@ -56,6 +57,15 @@ func DecodeRecord(f *Buffer, r *Record) error {
 		}
 	}
 	return err
+}
+
+// decodeWord takes the fixed part's last word: an Accept's scope, zero otherwise.
+func (r *Record) decodeWord(word uint64) bool {
+	if r.Kind == KindAccept && word < uint64(scopeEnd) {
+		r.Scope = Scope(word)
+		return true
+	}
+	return word == 0
 }
 
 func (r *Record) malformed(from NodeID) error {
@@ -73,6 +83,12 @@ func PromiseRecord(c ClusterID, g GroupID, from NodeID, b Ballot, chosen Slot, i
 // reported like an own vote, but was never told to anybody as one.
 func VoteRecord(c ClusterID, g GroupID, from NodeID, v Vote) Record {
 	return localRecord(c, Message{Kind: KindRecVote, Group: g, From: from, Ballot: v.Ballot, Slot: v.Slot, Value: v.Value})
+}
+
+// SlotPromiseRecord returns the record of a promise for one slot: no ballot below b will be voted for in slot s. chosen
+// and incarnations are as for PromiseRecord.
+func SlotPromiseRecord(c ClusterID, g GroupID, from NodeID, b Ballot, s, chosen Slot, incarnations []byte) Record {
+	return localRecord(c, Message{Kind: KindRecPromise, Group: g, From: from, Ballot: b, Slot: s, Chosen: chosen, Incarnations: incarnations})
 }
 
 // TrimRecord returns the record which says that slots up to and including s of group g are only in a snapshot.

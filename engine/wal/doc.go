@@ -64,7 +64,7 @@
 //
 // The opening group holds the membership (RecMembers) and, for each group that has one, the highest ballot promised, by
 // a promise or by a vote (RecPromise), and the trim mark (RecTrim). With it a segment repeats all that older segments said
-// except for votes, so that an old segment can go when no group needs a vote in it.
+// except for votes and for promises of one slot, so that an old segment can go when no group needs one of those in it.
 //
 // The seal is a group header with its own flag and no records. It says: everything before is durable, and the next
 // segment exists. Its bytes are a function of what precedes it.

@@ -9,9 +9,9 @@ import (
 // groupState is what must outlive the segments it was recorded in.
 type groupState struct {
 	id       wire.GroupID
-	promised wire.Ballot // the highest ballot promised, by a promise or by a vote
+	promised wire.Ballot // the highest ballot promised for a range of slots, by a promise or by a vote
 	trimmed  wire.Slot   // slots up to here are only in a snapshot
-	slotMax  wire.Slot   // of the votes in the active segment; 0: none
+	slotMax  wire.Slot   // of the votes and of the promises for one slot in the active segment; 0: none
 
 	incarnations []byte // as the last promise record that had any tells them; they only grow
 }
@@ -46,16 +46,22 @@ func (s *groupSet) get(id wire.GroupID) *groupState {
 
 // note takes what a record of a group says. An Accept is a promise as well: whoever voted at a ballot votes for
 // nothing below it (Paxos Made Simple, section 2.2). A Learn is a vote that was chosen elsewhere; it promises nothing.
+// What was promised for one slot alone keeps its segment for as long as a vote in that slot would.
 func (s *groupSet) note(r *wire.Record) {
 	g := s.get(r.Group)
 	switch r.Kind {
 	case wire.KindAccept:
-		g.promised = max(g.promised, r.Ballot)
+		if r.Scope != wire.ScopeSlot {
+			g.promised = max(g.promised, r.Ballot)
+		}
 		g.slotMax = max(g.slotMax, r.Slot)
 	case wire.KindLearn, wire.KindRecVote:
 		g.slotMax = max(g.slotMax, r.Slot)
 	case wire.KindRecPromise:
-		g.promised = max(g.promised, r.Ballot)
+		if r.Slot == 0 {
+			g.promised = max(g.promised, r.Ballot)
+		}
+		g.slotMax = max(g.slotMax, r.Slot)
 		if len(r.Incarnations) > 0 {
 			g.incarnations = append(g.incarnations[:0], r.Incarnations...)
 		}

@@ -60,6 +60,43 @@ func TestPromisesOutliveTheirSegments(t *testing.T) {
 	}
 }
 
+// TestSlotPromisesKeepTheirSegments: a promise for one slot alone goes with its segment although the slot is still open, and
+// the node votes there at a lower ballot after a restart; or it, or a vote at a ballot for one slot alone, becomes a
+// promise for all slots, and the node refuses what it never promised to refuse.
+func TestSlotPromisesKeepTheirSegments(t *testing.T) {
+	m := vfs.NewMem()
+	l := bootstrapped(t, memConfig(m))
+	high := wire.NewBallot(7, 3)
+	vote := acceptRecord(2, 9, high+1, 10)
+	vote.Scope = wire.ScopeSlot
+	recs := []wire.Record{wire.SlotPromiseRecord(testCluster, 2, 1, high, 10, 0, nil), vote}
+	if _, err := l.Append(recs); err != nil {
+		t.Fatal(err)
+	}
+	releaseAll(recs)
+	slot := fill(t, l, 1, 1, 3)
+	for _, step := range []struct {
+		group  wire.GroupID
+		below  wire.Slot
+		oldest uint64
+	}{{1, slot, 1}, {2, 10, 1}, {2, 11, 3}} {
+		if err := l.Trim(step.group, step.below); err != nil {
+			t.Fatal(err)
+		}
+		if l.oldest != step.oldest {
+			t.Fatalf("group %d trimmed below slot %d: oldest segment is %d, want %d", step.group, step.below, l.oldest, step.oldest)
+		}
+	}
+	l.Close()
+	_, r, err := openReplay(memConfig(m))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.promised[2] != 0 || r.trimmed[2] != 10 {
+		t.Errorf("replayed promises %v, marks %v", r.promised, r.trimmed)
+	}
+}
+
 // TestTrimKeepsWhatAGroupNeeds: one group's snapshot must not free a segment in which another still has its only copy
 // of a vote, and segments go oldest first only.
 func TestTrimKeepsWhatAGroupNeeds(t *testing.T) {
