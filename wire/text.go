@@ -10,11 +10,17 @@ func (m *Message) Text(value func(Batch) string) string {
 func (m *Message) text(value func(Batch) string) string {
 	switch m.Kind {
 	case KindPrepare:
+		if m.Scope == ScopeSlot {
+			return fmt.Sprintf("Prepare %v in slot %d", m.Ballot, m.Slot)
+		}
 		return fmt.Sprintf("Prepare %v from slot %d", m.Ballot, m.Slot)
 	case KindHealRequest:
 		return fmt.Sprintf("HealRequest from slot %d", m.Slot)
 	case KindPromise, KindHealReply:
 		s := fmt.Sprintf("%v %v from slot %d, part %d of %d, chosen %d, votes [", m.Kind, m.Ballot, m.Slot, m.Part+1, m.Parts, m.Chosen)
+		if m.First == m.Slot && m.Last == m.Slot && m.Parts == 1 {
+			s = fmt.Sprintf("%v %v in slot %d, votes [", m.Kind, m.Ballot, m.Slot)
+		}
 		sep := ""
 		for it := m.IterVotes(); ; sep = " " {
 			v, ok := it.Next()
@@ -25,6 +31,8 @@ func (m *Message) text(value func(Batch) string) string {
 		}
 	case KindReject:
 		return fmt.Sprintf("Reject %v, promised %v", m.Ballot, m.Promised)
+	case KindChosen:
+		return fmt.Sprintf("Chosen %v slots %d..%d", m.Ballot, m.Slot, m.Slot+Slot(m.Count)-1)
 	case KindAccept:
 		return fmt.Sprintf("Accept %v slot %d: %s, chosen %d", m.Ballot, m.Slot, value(m.Value), m.Chosen)
 	case KindLearn:

@@ -13,8 +13,12 @@ import (
 
 // onPrepare answers phase 1 (Paxos Made Simple, section 2.2, P1a): promise and report the votes, or refuse.
 func (r *Replica) onPrepare(m *wire.Message) {
+	if m.Scope == wire.ScopeSlot {
+		r.onPrepareSlot(m)
+		return
+	}
 	if r.refuses(m.Ballot) {
-		r.reject(m)
+		r.reject(m, r.promised)
 		return
 	}
 	if m.Ballot > r.promised {
@@ -35,6 +39,58 @@ func (r *Replica) refuses(b wire.Ballot) bool {
 		return b.Counter() < r.promised.Counter()
 	}
 	return b < r.promised
+}
+
+// onPrepareSlot is onPrepare for one slot alone. A proposer who asks about a slot that is known to be chosen is told what it
+// asks for.
+func (r *Replica) onPrepareSlot(m *wire.Message) {
+	if m.Slot <= r.trimmed {
+		r.promiseSlot(m.From, m.Ballot, m.Slot) // says so
+		return
+	}
+	e := r.log.ensure(m.Slot)
+	if e.chosen {
+		r.teach(m.From, m.Slot, e)
+		return
+	}
+	if p := r.promisedIn(e); m.Ballot < p {
+		r.reject(m, p)
+		return
+	}
+	if m.Ballot > e.promised {
+		r.recordSlotPromise(m.Slot, e, m.Ballot)
+	}
+	r.promiseSlot(m.From, m.Ballot, m.Slot)
+	r.overtaken(m.Slot, m.Ballot)
+}
+
+// promisedIn is the promise that holds in a slot: of those for all slots and for this one, the higher.
+func (r *Replica) promisedIn(e *entry) wire.Ballot { return max(r.promised, e.promised) }
+
+// raiseSlot lifts the promise for one slot to b.
+func (r *Replica) raiseSlot(e *entry, b wire.Ballot) {
+	e.promised, e.sent = b, r.now
+	r.highest = max(r.highest, b)
+}
+
+// recordSlotPromise lifts the promise for one slot to b and records it together with the chosen prefix, for which see
+// recordPromise.
+func (r *Replica) recordSlotPromise(s wire.Slot, e *entry, b wire.Ballot) wire.LSN {
+	r.raiseSlot(e, b)
+	if plant.Is(plant.SlotPromiseNotRecorded) {
+		return r.lsn
+	}
+	r.stampRecorded = true
+	return r.record(wire.SlotPromiseRecord(r.c.Cluster, r.c.Group, r.c.Self, b, s, r.chosen, r.stamp))
+}
+
+// promiseSlot reports to a proposer the vote in one slot.
+func (r *Replica) promiseSlot(to wire.NodeID, b wire.Ballot, s wire.Slot) {
+	m := wire.Message{Kind: wire.KindPromise, Ballot: b, Slot: s, Trimmed: r.trimmed, Parts: 1, First: s, Last: s, Incarnations: r.stamp}
+	if e := r.log.get(s); e != nil && e.frame != nil {
+		m.Votes = wire.AppendVote(nil, wire.Vote{Slot: s, Ballot: e.ballot, Value: e.value()})
+	}
+	r.send(to, &m, r.lsn)
 }
 
 // raise lifts the promise to b, ending whatever this replica was doing at a lower ballot.
@@ -109,15 +165,19 @@ func (r *Replica) cutPromise(from wire.Slot) []promisePart {
 }
 
 // reject tells a proposer which ballot it would have to exceed.
-func (r *Replica) reject(m *wire.Message) {
+func (r *Replica) reject(m *wire.Message, promised wire.Ballot) {
 	r.stale++
-	r.send(m.From, &wire.Message{Kind: wire.KindReject, Ballot: m.Ballot, Slot: m.Slot, Promised: r.promised}, 0)
+	r.send(m.From, &wire.Message{Kind: wire.KindReject, Ballot: m.Ballot, Slot: m.Slot, Promised: promised}, 0)
 }
 
 // onAccept answers phase 2 (P1a again: vote unless a higher ballot was promised).
-func (r *Replica) onAccept(m *wire.Message) {
+func (r *Replica) onAccept(m *wire.Message, from int) {
+	if m.Scope == wire.ScopeSlot {
+		r.onAcceptSlot(m, from)
+		return
+	}
 	if r.refuses(m.Ballot) {
-		r.reject(m)
+		r.reject(m, r.promised)
 		return
 	}
 	if m.Ballot > r.promised && !plant.Is(plant.AcceptKeepsPromise) {
@@ -126,8 +186,41 @@ func (r *Replica) onAccept(m *wire.Message) {
 	r.follow(m.From, m.Ballot)
 	r.noteChosen(m.Ballot, m.Chosen) // first: it makes room for the vote
 	if r.vote(m) {
-		r.acked(m.From, m.Ballot, m.Slot)
+		r.acked(from, m.Ballot, m.Slot)
 	}
+}
+
+// onAcceptSlot is onAccept for a ballot that is of one slot alone.
+//
+// A slot that is only in a snapshot gets no answer: what was promised and voted there is forgotten, so that an Accept which
+// was overtaken long ago, for a value that lost, cannot be told from one for the value that won. (A leader's Accept can: the
+// promise for all slots refuses it.) Its proposer is behind, and finds out by itself.
+func (r *Replica) onAcceptSlot(m *wire.Message, from int) {
+	if m.Slot <= r.trimmed {
+		if plant.Is(plant.TrimmedSlotAcked) {
+			r.acked(from, m.Ballot, m.Slot)
+		}
+		return
+	}
+	e := r.log.ensure(m.Slot)
+	if e.chosen {
+		r.teach(m.From, m.Slot, e)
+		return
+	}
+	if p := r.promisedIn(e); m.Ballot < p {
+		r.reject(m, p)
+		return
+	}
+	r.raiseSlot(e, m.Ballot)
+	if r.vote(m) {
+		r.acked(from, m.Ballot, m.Slot)
+	}
+	if plant.Is(plant.SlotBallotsAnnounce) {
+		r.noteChosen(m.Ballot, m.Chosen)
+	}
+	r.settle(m.Slot, e)
+	r.overtaken(m.Slot, m.Ballot)
+	r.learnAnnounced()
 }
 
 // vote records the vote that m asks for, unless it was cast before, and says whether there is something to tell. A slot that
@@ -152,7 +245,7 @@ func (r *Replica) vote(m *wire.Message) bool {
 	r.log.put(e, m.Frame.Retain(), m.Ballot)
 	r.record(wire.Record{
 		Kind: wire.KindAccept, Group: r.c.Group, Ballot: m.Ballot, Slot: m.Slot, Chosen: m.Chosen,
-		Frame: m.Frame.Retain(),
+		Scope: m.Scope, Frame: m.Frame.Retain(),
 	})
 	return true
 }
@@ -183,21 +276,32 @@ func (r *Replica) consistent(e *entry, m *wire.Message) bool {
 // ackRun is a run of neighbouring slots voted for in one output at one ballot: told with one Accepted. It holds the ballot
 // of the votes, so what it says cannot change with a promise made later in the same output.
 type ackRun struct {
-	to     wire.NodeID
+	to     nodeSet
 	ballot wire.Ballot
 	first  wire.Slot
 	count  uint32
 }
 
-// acked adds a vote to the run, telling the run before if it does not continue it.
-func (r *Replica) acked(to wire.NodeID, b wire.Ballot, s wire.Slot) {
-	a := &r.ack
-	if a.count > 0 && a.to == to && a.ballot == b && s == a.first+wire.Slot(a.count) && a.count < wire.WindowMax {
-		a.count++
-		return
+// add adds slot s to the run if it continues it.
+func (a *ackRun) add(to nodeSet, b wire.Ballot, s wire.Slot) bool {
+	if a.count == 0 || a.to != to || a.ballot != b || s != a.first+wire.Slot(a.count) || a.count >= wire.WindowMax {
+		return false
 	}
-	r.flushAck()
-	*a = ackRun{to, b, s, 1}
+	a.count++
+	return true
+}
+
+// acked adds to the run the vote that node index from asked for, telling the run before if it does not continue it.
+func (r *Replica) acked(from int, b wire.Ballot, s wire.Slot) {
+	to := r.learners(from)
+	if to.has(r.self) {
+		r.own.push(ownRecord{slot: s, ballot: b, lsn: r.lsn})
+		to &^= nodeSet(0).with(r.self)
+	}
+	if to != 0 && !r.ack.add(to, b, s) {
+		r.flushAck()
+		r.ack = ackRun{to, b, s, 1}
+	}
 }
 
 // flushAck tells the run, gated by every record made so far: its votes are among them.
@@ -211,6 +315,6 @@ func (r *Replica) flushAck() {
 		if plant.Is(plant.BallotReadLate) {
 			a.ballot = r.promised
 		}
-		r.send(a.to, &wire.Message{Kind: wire.KindAccepted, Ballot: a.ballot, Slot: a.first, Count: a.count, Incarnations: r.stamp}, gate)
+		r.sendTo(a.to, &wire.Message{Kind: wire.KindAccepted, Ballot: a.ballot, Slot: a.first, Count: a.count, Incarnations: r.stamp}, gate)
 	}
 }

@@ -27,8 +27,9 @@ type gated struct {
 
 type testNode struct {
 	id       wire.NodeID
-	r        *Replica // nil: down
-	disk     [][]byte // records; [:synced] survive a crash for certain
+	r        *Replica      // nil: down
+	disk     [][]byte      // records; [:synced] survive a crash for certain
+	said     []wire.Record // the same, decoded, without frames
 	synced   int
 	base     int // records in disk before this incarnation
 	lsn      wire.LSN
@@ -38,6 +39,7 @@ type testNode struct {
 	suspect  string // why; "" if it is trusted
 	vouched  bool   // by an operator
 	starts   uint64
+	proposed map[wire.Slot]string // payloads that Propose took, by the slot where they are now
 }
 
 type simCluster struct {
@@ -46,6 +48,7 @@ type simCluster struct {
 	nodes    []*testNode
 	net      []packet
 	chosen   map[wire.Slot][]byte // first value delivered in a slot
+	where    map[string]wire.Slot // the slot that a payload was chosen in
 	byRound  map[string][]byte    // slot/ballot -> value proposed there
 	reads    map[uint64]wire.Slot // token -> chosen anywhere when asked
 	answers  map[uint64]ReadReady // token -> answer
@@ -53,8 +56,9 @@ type simCluster struct {
 	onEvent  func(n *testNode, e Event)
 	token    uint64
 	stats    map[string]int
-	isolated wire.NodeID // 0: none; frames to and from it vanish
-	trace    *trace      // nil: not a trace test
+	isolated wire.NodeID          // 0: none; frames to and from it vanish
+	side     map[wire.NodeID]bool // nil: whole; else frames between these nodes and the others vanish
+	trace    *trace               // nil: not a trace test
 }
 
 func newTestCluster(t testing.TB, n int, cfg Config) *simCluster {
@@ -63,7 +67,7 @@ func newTestCluster(t testing.TB, n int, cfg Config) *simCluster {
 		cfg.Nodes = append(cfg.Nodes, wire.NodeID(i))
 	}
 	c := &simCluster{
-		t: t, cfg: cfg, chosen: map[wire.Slot][]byte{}, byRound: map[string][]byte{},
+		t: t, cfg: cfg, chosen: map[wire.Slot][]byte{}, where: map[string]wire.Slot{}, byRound: map[string][]byte{},
 		reads: map[uint64]wire.Slot{}, answers: map[uint64]ReadReady{}, stats: map[string]int{},
 	}
 	for _, id := range cfg.Nodes {
@@ -89,7 +93,7 @@ func (c *simCluster) start(nd *testNode) {
 		if err := st.Load(&rec); err != nil {
 			c.t.Fatalf("node %d: %v", nd.id, err)
 		}
-		if rec.Kind == wire.KindRecPromise {
+		if rec.Kind == wire.KindRecPromise && rec.Chosen > 0 {
 			vouched = max(vouched, rec.Chosen)
 		}
 		f.Release()
@@ -106,6 +110,7 @@ func (c *simCluster) start(nd *testNode) {
 	}
 	nd.base, nd.synced, nd.lsn, nd.waiting = len(nd.disk), len(nd.disk), 0, nil
 	nd.applied = nd.snapshot
+	nd.proposed = map[wire.Slot]string{}
 	nd.r = New(cfg, st)
 	if nd.r.chosen < vouched {
 		c.t.Fatalf("RECOVERY: node %d knew slots up to %d when it last promised, and up to %d after a restart", nd.id, vouched, nd.r.chosen)
@@ -118,12 +123,14 @@ func (c *simCluster) crash(nd *testNode, keep int) {
 	nd.r.Close()
 	nd.r = nil
 	nd.disk = nd.disk[:min(nd.synced+keep, len(nd.disk))]
+	nd.said = nd.said[:len(nd.disk)]
 	nd.waiting = nil
 }
 
 // rot takes the last n records of a node that is down, synced or not, and lets it know.
 func (c *simCluster) rot(nd *testNode, n int) {
 	nd.disk = nd.disk[:max(0, len(nd.disk)-n)]
+	nd.said = nd.said[:len(nd.disk)]
 	nd.synced = len(nd.disk)
 	nd.suspect = "the end of its log is damaged"
 }
@@ -145,6 +152,7 @@ func (c *simCluster) collect(nd *testNode) {
 	out := nd.r.Output()
 	for _, rec := range out.Records {
 		nd.disk = append(nd.disk, bytes.Clone(rec.Frame.Bytes()))
+		nd.said = append(nd.said, wire.Record{Kind: rec.Kind, Slot: rec.Slot, Ballot: rec.Ballot, Scope: rec.Scope})
 		nd.lsn++
 		if c.trace != nil {
 			c.trace.record(nd, &rec)
@@ -172,6 +180,9 @@ func (c *simCluster) collect(nd *testNode) {
 		}
 		c.emit(nd, m.To, p)
 	}
+	for _, mv := range out.Moved {
+		c.moved(nd, mv)
+	}
 	for _, ch := range out.Chosen {
 		if ch.Slot != nd.applied+1 {
 			c.t.Fatalf("node %d: slot %d delivered after %d", nd.id, ch.Slot, nd.applied)
@@ -185,6 +196,8 @@ func (c *simCluster) collect(nd *testNode) {
 			c.t.Fatalf("AGREEMENT: slot %d: node %d learned %x, before it was %x", ch.Slot, nd.id, v, was)
 		}
 		c.chosen[ch.Slot] = v
+		c.once(&ch)
+		c.claims(nd, &ch)
 		c.maxSeen = max(c.maxSeen, ch.Slot)
 		ch.Frame.Release()
 	}
@@ -217,6 +230,47 @@ func (c *simCluster) collect(nd *testNode) {
 	nd.r.Applied(nd.applied)
 }
 
+// moved takes a value's new slot.
+func (c *simCluster) moved(nd *testNode, mv Moved) {
+	p, ok := nd.proposed[mv.From]
+	if !ok {
+		c.t.Fatalf("node %d: moves what nobody proposed in slot %d to slot %d", nd.id, mv.From, mv.To)
+	}
+	delete(nd.proposed, mv.From)
+	if mv.To != 0 {
+		nd.proposed[mv.To] = p
+		return
+	}
+	c.stats["lost track"]++
+}
+
+// once checks that a proposal is chosen in one slot only. Tests propose every payload once.
+func (c *simCluster) once(ch *Chosen) {
+	if ch.Value.IsNoop() {
+		return
+	}
+	p := payload(ch.Value)
+	if was, ok := c.where[p]; ok && was != ch.Slot {
+		c.t.Fatalf("ONCE: %s is chosen in slot %d and in slot %d", p, was, ch.Slot)
+	}
+	c.where[p] = ch.Slot
+}
+
+// claims checks what a proposer is told of its values.
+func (c *simCluster) claims(nd *testNode, ch *Chosen) {
+	if c.cfg.Mode == ModeMulti {
+		return
+	}
+	p, ok := nd.proposed[ch.Slot]
+	if ok != (ch.Claim != ClaimNone) || ok && (ch.Value.IsNoop() || p != payload(ch.Value)) {
+		c.t.Fatalf("CLAIM: node %d proposed %q in slot %d; %s is chosen there, claim %d", nd.id, p, ch.Slot, payload(ch.Value), ch.Claim)
+	}
+	delete(nd.proposed, ch.Slot)
+	if ok {
+		c.stats[[]string{"none", "own", "equal"}[ch.Claim]]++
+	}
+}
+
 // emit puts a frame on the net, checking that what it says is on the sender's disk.
 func (c *simCluster) emit(nd *testNode, to wire.NodeID, frame []byte) {
 	f := wire.GetCopy(frame)
@@ -231,8 +285,8 @@ func (c *simCluster) emit(nd *testNode, to wire.NodeID, frame []byte) {
 	}
 	switch m.Kind {
 	case wire.KindPromise, wire.KindAccepted, wire.KindPrepare, wire.KindHealReply:
-		if nd.durablePromise() < m.Ballot {
-			c.t.Fatalf("DURABLE BEFORE VISIBLE: node %d sends %v at ballot %v, its disk holds promise %v", nd.id, m.Kind, m.Ballot, nd.durablePromise())
+		if p := nd.durablePromise(&m); p < m.Ballot && m.Trimmed < m.Slot && (m.Kind != wire.KindAccepted || m.Slot > nd.snapshot) {
+			c.t.Fatalf("DURABLE BEFORE VISIBLE: node %d sends %v of slot %d at ballot %v, its disk holds promise %v", nd.id, m.Kind, m.Slot, m.Ballot, p)
 		}
 	}
 	if m.Kind == wire.KindAccepted {
@@ -245,9 +299,11 @@ func (c *simCluster) emit(nd *testNode, to wire.NodeID, frame []byte) {
 	c.net = append(c.net, packet{nd.id, to, frame})
 }
 
-func (nd *testNode) durablePromise() (b wire.Ballot) {
+// durablePromise is the promise on the disk for the slot that m is about, or, in healing, the highest for any.
+func (nd *testNode) durablePromise(m *wire.Message) (b wire.Ballot) {
 	nd.eachDurable(func(rec *wire.Record) {
-		if rec.Kind != wire.KindLearn {
+		ofSlot := rec.Kind == wire.KindRecPromise && rec.Slot != 0 || rec.Kind == wire.KindAccept && rec.Scope == wire.ScopeSlot
+		if rec.Kind != wire.KindLearn && (!ofSlot || rec.Slot == m.Slot || m.Kind == wire.KindHealReply) {
 			b = max(b, rec.Ballot)
 		}
 	})
@@ -255,19 +311,13 @@ func (nd *testNode) durablePromise() (b wire.Ballot) {
 }
 
 func (nd *testNode) hasDurable(s wire.Slot) (found bool) {
-	nd.eachDurable(func(rec *wire.Record) { found = found || rec.Slot == s })
+	nd.eachDurable(func(rec *wire.Record) { found = found || rec.Slot == s && rec.Kind != wire.KindRecPromise })
 	return found
 }
 
 func (nd *testNode) eachDurable(fn func(*wire.Record)) {
-	for _, p := range nd.disk[:nd.synced] {
-		f := wire.GetCopy(p)
-		var rec wire.Record
-		if err := wire.DecodeRecord(f, &rec); err != nil {
-			panic(err)
-		}
-		fn(&rec)
-		f.Release()
+	for i := range nd.said[:nd.synced] {
+		fn(&nd.said[i])
 	}
 }
 
@@ -306,7 +356,7 @@ func (c *simCluster) deliver(i int) {
 
 func (c *simCluster) hand(p packet) {
 	nd := c.node(p.to)
-	if nd.r == nil || c.isolated != 0 && (p.from == c.isolated || p.to == c.isolated) {
+	if nd.r == nil || c.isolated != 0 && (p.from == c.isolated || p.to == c.isolated) || c.side[p.from] != c.side[p.to] {
 		return
 	}
 	f := wire.GetCopy(p.frame)
@@ -327,6 +377,8 @@ func (c *simCluster) propose(nd *testNode, payload string) (wire.Slot, Outcome) 
 	s, o := nd.r.Propose(f)
 	if o != Taken {
 		f.Release()
+	} else {
+		nd.proposed[s] = payload
 	}
 	c.collect(nd)
 	return s, o
@@ -407,9 +459,12 @@ func (c *simCluster) settle(rounds int, done func() bool) bool {
 	return false
 }
 
-// leader returns the node that leads at the highest ballot, or nil.
+// leader returns the node that leads at the highest ballot, or the first that takes proposals, or nil.
 func (c *simCluster) leader() (best *testNode) {
 	for _, nd := range c.nodes {
+		if nd.r != nil && nd.r.role == Proposer {
+			return nd
+		}
 		if nd.r != nil && nd.r.role == Leader && (best == nil || nd.r.ballot > best.r.ballot) {
 			best = nd
 		}

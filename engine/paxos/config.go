@@ -3,9 +3,91 @@ package paxos
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/paxbench/paxbench/wire"
 )
+
+// Mode says how a slot gets its ballot: the algorithms that share acceptor, log and learner.
+type Mode uint8
+
+const (
+	// ModeMulti prepares once for all slots; the leader then sends Accepts only.
+	ModeMulti Mode = iota
+	// ModeBasic runs both phases in every slot, on a ballot of its own. Any node proposes.
+	ModeBasic
+)
+
+var modeNames = [...]string{"multi", "basic"}
+
+func (m Mode) String() string { return modeNames[m] }
+
+// Backoff says what a proposer of an independent instance does when it meets a higher ballot.
+type Backoff uint8
+
+const (
+	BackoffRandom        Backoff = iota // wait for a random while that grows with each defeat
+	BackoffNone                         // try again at once: two proposers may go on for ever (livelock)
+	BackoffDistinguished                // only one node proposes; others send their clients there
+)
+
+var backoffNames = [...]string{"random", "none", "distinguished"}
+
+func (b Backoff) String() string { return backoffNames[b] }
+
+// Learn says whom acceptors tell of their votes (Paxos Made Simple, section 2.3).
+type Learn int
+
+const (
+	LearnOne Learn = 0  // the proposer of the ballot, which then tells the others
+	LearnAll Learn = -1 // everybody, so that nobody needs to be told
+	// n > 0: the proposer and the n-1 nodes after it, which then tell the others
+)
+
+func (l Learn) String() string {
+	switch l {
+	case LearnOne:
+		return "one"
+	case LearnAll:
+		return "all"
+	}
+	return fmt.Sprintf("set:%d", int(l))
+}
+
+// ParseMode is the inverse of Mode.String.
+func ParseMode(s string) (Mode, error) {
+	i := slices.Index(modeNames[:], s)
+	if i < 0 {
+		return 0, fmt.Errorf("paxos: mode %q: need one of %s", s, strings.Join(modeNames[:], ", "))
+	}
+	return Mode(i), nil
+}
+
+// ParseBackoff is the inverse of Backoff.String.
+func ParseBackoff(s string) (Backoff, error) {
+	i := slices.Index(backoffNames[:], s)
+	if i < 0 {
+		return 0, fmt.Errorf("paxos: back-off %q: need one of %s", s, strings.Join(backoffNames[:], ", "))
+	}
+	return Backoff(i), nil
+}
+
+// ParseLearn is the inverse of Learn.String.
+func ParseLearn(s string) (Learn, error) {
+	switch size, ok := strings.CutPrefix(s, "set:"); {
+	case s == "one":
+		return LearnOne, nil
+	case s == "all":
+		return LearnAll, nil
+	case ok:
+		if n, err := strconv.Atoi(size); err == nil && n > 0 {
+			return Learn(n), nil
+		}
+	}
+	return 0, fmt.Errorf("paxos: learners %q: need one, all or set:N", s)
+}
 
 // Config describes one replica. The zero value of a field means its default; Self and Nodes have none.
 type Config struct {
@@ -14,10 +96,15 @@ type Config struct {
 	Self    wire.NodeID
 	Nodes   []wire.NodeID // every member in ascending order, Self among them; at most wire.NodesMax
 
+	Mode    Mode    // the same on all nodes, and for ever
+	Backoff Backoff // ModeBasic; the same on all nodes
+	Learn   Learn   // the same on all nodes
+
 	Window          int    // slots in flight; default 32, at most wire.WindowMax
 	HeartbeatTicks  int    // between a leader's heartbeats; default 2
 	ElectionTicks   int    // silence before a follower probes, drawn from [ElectionTicks, 2*ElectionTicks); default 30
 	RetransmitTicks int    // before an unanswered Accept, Prepare or Fetch is sent again; default 20
+	HoleTicks       int    // ModeBasic: silence in an open slot before another finishes it, drawn from [HoleTicks, 2*HoleTicks); default 10
 	StallTicks      int    // a leader whose own disk finishes nothing for so long resigns; default 2*ElectionTicks
 	ApplyLagMax     int    // chosen slots not yet applied beyond which Propose answers Busy; default 1024
 	PromiseBytes    int    // votes in one part of a promise, in bytes; default wire.PromiseBytesMax
@@ -30,7 +117,11 @@ type Config struct {
 // LogBytesBound is the most bytes of frames that a replica holds for slots, none larger than frame: what full lets in, an answer
 // to a Fetch, and what a candidate learns and proposes again, which is what it was promised.
 func (c Config) LogBytesBound(frame int64) int64 {
-	return c.LogBytesMax + c.AheadBytesMax + min(2*fetchBytes, fetchSlots*frame) + c.PromiseTotalMax + 2*frame
+	bound := c.LogBytesMax + c.AheadBytesMax + min(2*fetchBytes, fetchSlots*frame) + c.PromiseTotalMax + 2*frame
+	if c.Mode == ModeBasic {
+		bound += 2 * int64(c.Window) * frame // what was taken, or is being finished, gets its vote in any case
+	}
+	return bound
 }
 
 // withDefaults returns c with every zero field set to its default.
@@ -44,6 +135,7 @@ func (c Config) withDefaults() Config {
 	def(&c.HeartbeatTicks, 2)
 	def(&c.ElectionTicks, 30)
 	def(&c.RetransmitTicks, 20)
+	def(&c.HoleTicks, 10)
 	def(&c.StallTicks, 2*c.ElectionTicks)
 	def(&c.ApplyLagMax, 1024)
 	def(&c.PromiseBytes, wire.PromiseBytesMax)
@@ -80,6 +172,10 @@ func (c Config) Validate() error {
 	fault(c.HeartbeatTicks < 1, "heartbeat every %d ticks: need 1 or more", c.HeartbeatTicks)
 	fault(c.ElectionTicks < 3*c.HeartbeatTicks, "election after %d ticks: need at least three heartbeats (%d ticks)", c.ElectionTicks, 3*c.HeartbeatTicks)
 	fault(c.RetransmitTicks < 1, "retransmission after %d ticks: need 1 or more", c.RetransmitTicks)
+	fault(int(c.Mode) >= len(modeNames), "mode %d: need 0 to %d", c.Mode, len(modeNames)-1)
+	fault(int(c.Backoff) >= len(backoffNames), "back-off %d: need 0 to %d", c.Backoff, len(backoffNames)-1)
+	fault(c.Learn < LearnAll || int(c.Learn) > len(c.Nodes), "a set of %d learners: need 1 to %d", c.Learn, len(c.Nodes))
+	fault(c.HoleTicks < 1, "holes after %d ticks: need 1 or more", c.HoleTicks)
 	fault(c.StallTicks < 1, "disk stall of %d ticks: need 1 or more", c.StallTicks)
 	fault(c.ApplyLagMax < 1, "apply lag of %d slots: need 1 or more", c.ApplyLagMax)
 	fault(c.PromiseBytes < 1 || c.PromiseBytes > wire.PromiseBytesMax, "promise parts of %d bytes: need 1 to %d", c.PromiseBytes, wire.PromiseBytesMax)

@@ -1,4 +1,4 @@
-// Package paxos is the pure core of the engine: one replica of one group of Multi-Paxos, as a function of its inputs.
+// Package paxos is the pure core of the engine: one replica of one group of Paxos, as a function of its inputs.
 //
 // # What it is
 //
@@ -12,11 +12,11 @@
 //	proposer (leader of ballot b)              acceptor
 //	Propose: record own vote, Accept(b,s,v) ->  b >= promised? record the vote,
 //	                                            and once it is durable
-//	voted: count by ballot, by node         <-  Accepted(b,s)
+//	counted: by ballot, by node         <-  Accepted(b,s)
 //	a quorum at one ballot: chosen
 //	chosen prefix grows: Output.Chosen      ->  learns from the watermark on the next Accept or Heartbeat
 //
-// The leader's own vote takes the same gate: it counts when its record is durable (ownVotes). Slots are chosen in any
+// The leader's own vote takes the same gate: it counts when its record is durable (ownRecords). Slots are chosen in any
 // order and delivered in slot order.
 //
 // # How a leader is made
@@ -27,6 +27,18 @@
 // From a quorum of whole promises the new leader learns what is known to be chosen, proposes again the highest-ballot vote
 // of every other slot (P2c; higherVote), fills holes with no-ops, and opens the log with a no-op of its own, the barrier,
 // before which it serves no read.
+//
+// # Independent instances
+//
+// In ModeBasic there is no leader: any node proposes, and each slot runs both phases on ballots that bind that slot alone
+// (wire.ScopeSlot). Acceptor, log, learner and the choice of the value are the same; promisedIn is the one place where the two
+// kinds of promises meet. A proposer takes the first slot in which it knows of nobody (freeSlot). Two may take the same: one
+// meets the other's higher ballot (a duel: Config.Backoff) or its vote, and its value goes to a later slot (displace), but not
+// before it is certain that it cannot be chosen where it was. Slots left open are finished by others (finishHoles). Beacons
+// take the place of a leader's heartbeats.
+//
+// A ballot of one slot says nothing of others, so there is no watermark to learn from: who counts a quorum of votes tells
+// those who do not (Config.Learn, announce), by slot and ballot. Reads ask a quorum how far it has voted (readSlot).
 //
 // # What keeps it safe
 //
@@ -46,8 +58,9 @@
 //	proposer.go  phase 1, phase 2, repeats             learner.go   chosen prefix, catching up
 //	election.go  ticks, probe, heartbeats, resigning   read.go      linearizable reads
 //	quorum.go    tallies and the choice of a value     state.go     recovery from records
-//	suspect.go   damaged disks, healing, incarnations
-//	log.go       slots in a ring                       testdata/    the protocol's stories, message by message
+//	suspect.go   damaged disks, healing, incarnations  basic.go     independent instances: proposer
+//	log.go       slots in a ring                       beacon.go    the same: who is alive, holes
+//	testdata/    the protocols' stories, message by message
 //
 // TestTraces tells the stories; TestRandomSchedules tries thousands of random schedules with crashes, loss, repetition and
 // reordering against agreement, durability, linearizability of reads, and progress once the faults stop.

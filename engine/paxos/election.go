@@ -24,6 +24,10 @@ func (r *Replica) Tick() {
 		r.healTick()
 		return
 	}
+	if r.basic != nil {
+		r.basicTick()
+		return
+	}
 	switch {
 	case r.now >= r.deadline:
 		r.startProbe()
@@ -48,7 +52,7 @@ func (r *Replica) checkDisk() {
 	}
 	r.stalled = true
 	r.event(Event{Kind: EventDiskStall, Ballot: r.ballot})
-	if r.role != Follower {
+	if r.role != Follower && r.basic == nil {
 		r.stepDown("its disk stalls")
 	}
 }
@@ -72,11 +76,7 @@ func (r *Replica) follow(leader wire.NodeID, b wire.Ballot) {
 func (r *Replica) stepDown(why string) {
 	if r.role == Leader {
 		r.event(Event{Kind: EventLost, Ballot: r.ballot, Reason: why})
-		for _, q := range r.reads {
-			r.out.Reads = append(r.out.Reads, ReadReady{Token: q.token})
-		}
-		r.reads = r.reads[:0]
-		r.own.clear()
+		r.failReads()
 	}
 	r.dropPromises()
 	r.grants.reset(0)
@@ -112,7 +112,7 @@ func (r *Replica) sendProbe() {
 // Prepare would ask for slots that are only in a snapshot here, or for more than a window or two.
 func (r *Replica) onProbe(m *wire.Message) {
 	if m.Ballot <= r.promised {
-		r.reject(m)
+		r.reject(m, r.promised)
 		return
 	}
 	quiet := r.leader == 0 || r.now-r.heard+2*uint64(r.c.HeartbeatTicks) >= uint64(r.c.ElectionTicks)
@@ -136,7 +136,7 @@ func (r *Replica) onProbeAck(m *wire.Message, from int) {
 
 // granted counts an answer to the probe; a quorum starts the prepare.
 func (r *Replica) granted(b wire.Ballot, from int) {
-	if r.role == Probing && r.grants.add(b, from) >= r.quorum {
+	if r.role == Probing && r.grants.add(b, from) >= r.prepareQuorum {
 		r.startPrepare()
 	}
 }
@@ -163,7 +163,7 @@ func (r *Replica) leaderTick() {
 			alive++
 		}
 	}
-	if alive < r.quorum {
+	if alive < r.acceptQuorum {
 		r.stepDown("no quorum answers")
 		return
 	}
@@ -188,7 +188,7 @@ func (r *Replica) sendHeartbeat() {
 // not reach this replica: a quorum promised it, so it is one to follow, and the promise is recorded.
 func (r *Replica) onHeartbeat(m *wire.Message) {
 	if r.refuses(m.Ballot) {
-		r.reject(m)
+		r.reject(m, r.promised)
 		return
 	}
 	if r.heardVote(m); r.suspect.on {

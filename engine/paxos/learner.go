@@ -36,7 +36,7 @@ func (r *Replica) learnAnnounced() {
 	}
 	if r.chosen >= r.fetch.until && r.fetch.until != 0 {
 		r.fetch.until = 0
-		if to > from && r.told.upTo > r.chosen {
+		if to > from {
 			r.sendFetch()
 		}
 	}
@@ -58,13 +58,25 @@ func (r *Replica) ChosenAt(s wire.Slot) (c Chosen, ok bool) {
 	if e == nil || s > r.chosen {
 		return c, false
 	}
-	return Chosen{Slot: s, Ballot: e.ballot, Value: e.value(), Frame: e.frame}, true
+	return Chosen{Slot: s, Ballot: e.ballot, Claim: e.claim, Value: e.value(), Frame: e.frame}, true
+}
+
+// source is who has chosen slots that this replica lacks, and up to which one: the leader it follows, or, among independent
+// instances, whoever said so.
+func (r *Replica) source() (from wire.NodeID, upTo wire.Slot) {
+	if r.basic != nil {
+		return r.whoIsAhead()
+	}
+	if r.leader == r.c.Self {
+		return 0, 0
+	}
+	return r.leader, r.told.upTo
 }
 
 // checkFetch runs once a tick on a follower: a gap that nothing in flight has filled for two ticks is asked for.
 func (r *Replica) checkFetch() {
 	f := &r.fetch
-	if r.told.upTo <= r.chosen || r.leader == 0 || r.leader == r.c.Self {
+	if from, upTo := r.source(); from == 0 || upTo <= r.chosen {
 		f.until = 0
 		return
 	}
@@ -81,18 +93,19 @@ func (r *Replica) checkFetch() {
 	}
 }
 
-// sendFetch asks the leader for the next slots above the chosen prefix.
+// sendFetch asks the source for the next slots above the chosen prefix.
 func (r *Replica) sendFetch() {
-	if r.leader == 0 || r.leader == r.c.Self {
+	from, upTo := r.source()
+	if from == 0 || upTo <= r.chosen {
 		return
 	}
 	n := fetchSlots
 	if r.fetch.size > 0 {
 		n = min(max(fetchBytes/r.fetch.size, fetchSlotsMin), fetchSlots)
 	}
-	r.fetch.until = min(r.told.upTo, r.chosen+wire.Slot(n))
+	r.fetch.until = min(upTo, r.chosen+wire.Slot(n))
 	r.fetch.sent = r.now
-	r.send(r.leader, &wire.Message{Kind: wire.KindFetch, Slot: r.chosen + 1, Until: r.fetch.until}, 0)
+	r.send(from, &wire.Message{Kind: wire.KindFetch, Slot: r.chosen + 1, Until: r.fetch.until}, 0)
 }
 
 // onFetch sends a lagging replica the chosen values it asks for. Any replica that has them may: what is chosen is chosen.
@@ -108,7 +121,68 @@ func (r *Replica) onFetch(m *wire.Message) {
 	for s := m.Slot; s <= min(m.Until, r.chosen, m.Slot+fetchSlots) && sent < 2*fetchBytes; s++ {
 		e := r.log.get(s)
 		sent += e.frame.Len()
-		r.send(m.From, &wire.Message{Kind: wire.KindLearn, Ballot: e.ballot, Slot: s, Value: e.value()}, 0)
+		r.teach(m.From, s, e)
+	}
+}
+
+// teach sends a replica the chosen value of slot s.
+func (r *Replica) teach(to wire.NodeID, s wire.Slot, e *entry) {
+	r.send(to, &wire.Message{Kind: wire.KindLearn, Ballot: e.ballot, Slot: s, Value: e.value()}, 0)
+}
+
+// learners is the set of nodes that acceptors tell of a vote which node index owner asked for.
+func (r *Replica) learners(owner int) nodeSet {
+	switch n := len(r.c.Nodes); {
+	case r.c.Learn == LearnOne:
+		return nodeSet(0).with(owner)
+	case r.c.Learn == LearnAll:
+		return nodeSet(1)<<n - 1
+	default:
+		set := nodeSet(0)
+		for i := range int(r.c.Learn) {
+			set = set.with((owner + i) % n)
+		}
+		return set
+	}
+}
+
+// counted takes the word of node index i, this one included, that it voted in slot s at ballot b.
+func (r *Replica) counted(s wire.Slot, b wire.Ballot, i int) {
+	e := r.log.get(s)
+	if e == nil {
+		if s <= r.trimmed || r.c.Mode == ModeMulti {
+			return
+		}
+		e = r.log.ensure(s) // the vote asked for here is late, or lost
+	}
+	if e.chosen {
+		return
+	}
+	if b > e.votes.ballot {
+		e.votes.reset(b)
+	}
+	if e.votes.add(b, i) >= r.acceptQuorum {
+		r.settle(s, e)
+	}
+}
+
+// settle marks slot s as chosen if a quorum voted there and this replica has the value: that of its own vote at the
+// quorum's ballot, or at a higher one, which is for the same value (P2b).
+func (r *Replica) settle(s wire.Slot, e *entry) {
+	if e.chosen || e.frame == nil || e.votes.nodes.size() < r.acceptQuorum || e.ballot < e.votes.ballot {
+		return
+	}
+	r.nowChosen(s, e)
+	if r.basic != nil && !e.told {
+		r.announce(s, e.votes.ballot)
+	}
+}
+
+// nowChosen marks slot s, the value of which is known, as chosen.
+func (r *Replica) nowChosen(s wire.Slot, e *entry) {
+	e.chosen = true
+	if r.basic != nil {
+		r.ended(s, e)
 	}
 }
 
@@ -128,7 +202,7 @@ func (r *Replica) onLearn(m *wire.Message) {
 		return
 	}
 	r.log.put(e, m.Frame.Retain(), m.Ballot)
-	e.chosen = true
+	r.nowChosen(m.Slot, e)
 	r.record(wire.Record{
 		Kind: wire.KindLearn, Group: r.c.Group, Ballot: m.Ballot, Slot: m.Slot, Chosen: m.Chosen,
 		Frame: m.Frame.Retain(),

@@ -8,12 +8,15 @@ import (
 
 // entry is what a replica knows of one slot.
 type entry struct {
-	frame  *wire.Buffer // Accept or Learn frame with the value, one reference held; nil: no vote
-	ballot wire.Ballot  // of the vote
-	votes  tally        // leader: who accepted, at the leader's ballot
-	sent   uint64       // leader: tick of the last transmission
-	chosen bool
-	prefix bool // in the chosen prefix: delivered
+	frame    *wire.Buffer // Accept or Learn frame with the value, one reference held; nil: no vote
+	ballot   wire.Ballot  // of the vote
+	promised wire.Ballot  // for this slot alone; the acceptor's promise is the higher of this and Replica.promised
+	votes    tally        // learner: who accepted, at the highest ballot that it heard of
+	sent     uint64       // proposer: tick of the last transmission; independent instances: of the last sign of anybody's work
+	chosen   bool
+	prefix   bool  // in the chosen prefix: delivered
+	told     bool  // others said that it is chosen, at votes.ballot
+	claim    Claim // whose value it is, once chosen
 }
 
 func (e *entry) value() wire.Batch { return wire.TrustedValue(e.frame) }
@@ -80,7 +83,7 @@ func (l *slotLog) grow(need int) {
 	l.ring = ring
 }
 
-// put makes f the value of e, taking over one reference. The tally starts anew: it belongs to the vote.
+// put makes f the value of e, taking over one reference. A tally of a lower ballot ends: it was not of this vote.
 func (l *slotLog) put(e *entry, f *wire.Buffer, b wire.Ballot) {
 	grown := int64(f.Len())
 	if e.frame != nil {
@@ -88,7 +91,9 @@ func (l *slotLog) put(e *entry, f *wire.Buffer, b wire.Ballot) {
 		e.frame.Release()
 	}
 	e.frame, e.ballot = f, b
-	e.votes.reset(b)
+	if b > e.votes.ballot {
+		e.votes.reset(b)
+	}
 	l.bytes += grown
 	if e.prefix {
 		l.prefixBytes += grown

@@ -9,6 +9,7 @@ type Output struct {
 	LastLSN  wire.LSN      // this replica's number of the last record handed out so far, Records included
 	Messages []Outgoing
 	Chosen   []Chosen    // slots newly in the chosen prefix, in slot order, without gaps
+	Moved    []Moved     // what Propose took and could not have chosen in its slot
 	Reads    []ReadReady // reads that may be answered, or have failed
 	Events   []Event     // for logs, metrics and waiters
 }
@@ -25,9 +26,23 @@ type Outgoing struct {
 type Chosen struct {
 	Slot   wire.Slot
 	Ballot wire.Ballot // of this replica's vote for it: whoever proposed at that ballot in that slot proposed this value
+	Claim  Claim       // independent instances: whether it is what Propose put there
 	Value  wire.Batch
 	Frame  *wire.Buffer
 }
+
+// Claim says whether the value of a chosen slot is the one that Propose put there. With a leader the ballot says it.
+type Claim uint8
+
+const (
+	ClaimNone  Claim = iota // Propose put nothing there
+	ClaimOwn                // it is
+	ClaimEqual              // its bytes are the same; others may have proposed the same bytes there
+)
+
+// Moved says that what Propose put into slot From is not the value of that slot and was proposed again in slot To, or, with
+// To 0, that whether it was chosen there will not be known.
+type Moved struct{ From, To wire.Slot }
 
 // ReadReady answers Read: the state with every slot up to Slot applied is fresh enough. Not OK: leadership was lost.
 type ReadReady struct {
@@ -41,7 +56,7 @@ type Outcome uint8
 
 const (
 	Taken     Outcome = iota // under way
-	NotLeader                // ask Status().Leader
+	NotLeader                // not here: ask Status().Leader
 	Busy                     // the window or the log is full, or applying lags too far behind
 )
 
@@ -61,10 +76,16 @@ const (
 	EventSuspect                     // this replica may have forgotten votes, because of Reason, and does not vote
 	EventCannotHeal                  // so many others are suspect as well that this replica cannot be healed
 	EventHealed                      // this replica votes again
+	EventProposing                   // this replica takes proposals (independent instances)
+	EventResting                     // it no longer does, because of Reason; what it took goes on
+	EventDuel                        // a higher Ballot than its own was met in Slot
+	EventDisplaced                   // another value won Slot, or was found there; its own goes to slot To
+	EventFinishing                   // Slot was left open by others: finishing it
 )
 
 var eventNames = [...]string{
 	"leading", "lost leadership", "following", "probing", "preparing", "peer behind", "disk stall", "suspect", "cannot heal", "healed",
+	"proposing", "not proposing", "duel", "displaced", "finishing",
 }
 
 func (k EventKind) String() string { return eventNames[k] }
@@ -75,6 +96,7 @@ type Event struct {
 	Ballot     wire.Ballot
 	Peer       wire.NodeID
 	Slot       wire.Slot
+	To         wire.Slot
 	Holes      int
 	Reproposed int
 	Reason     string
@@ -88,9 +110,12 @@ const (
 	Probing
 	Preparing
 	Leader
+	Proposer // independent instances: taking proposals
 )
 
-func (r Role) String() string { return [...]string{"follower", "probing", "preparing", "leader"}[r] }
+func (r Role) String() string {
+	return [...]string{"follower", "probing", "preparing", "leader", "proposer"}[r]
+}
 
 // Status is a copy of a replica's state for those outside.
 type Status struct {
@@ -119,4 +144,16 @@ type Status struct {
 	Stale   uint64 // messages refused because of a higher promise
 	Resent  uint64 // Accept frames sent again
 	Refused uint64 // values not taken because the log was full (Config.LogBytesMax, AheadBytesMax)
+
+	Basic BasicStats // independent instances
+}
+
+// BasicStats counts what happened to the instances of this replica, in ModeBasic.
+type BasicStats struct {
+	Rounds    uint64 // ballots begun
+	Duels     uint64 // ballots given up for a higher one
+	Won       uint64 // slots chosen with the value that Propose put there
+	Displaced uint64 // values that had to go to another slot
+	Holes     uint64 // slots of others finished here, with a value found or a no-op
+	HoleTicks uint64 // ticks from the last sign of life in those slots until they were chosen, in sum
 }

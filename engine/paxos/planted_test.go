@@ -14,12 +14,24 @@ import (
 // turn, and one of the schedules must find it.
 func TestPlanted(t *testing.T) {
 	const most = 30000
-	for _, bug := range []plant.Bug{plant.SuspectVotes, plant.HealCountsSelf} {
-		t.Run(bug.String(), func(t *testing.T) {
-			plant.Choose(bug)
+	for _, p := range []struct {
+		bug  plant.Bug
+		mode Mode
+	}{
+		{plant.SuspectVotes, ModeMulti},
+		{plant.HealCountsSelf, ModeMulti},
+		{plant.SlotPromiseNotRecorded, ModeBasic},
+		{plant.SlotBallotsAnnounce, ModeBasic},
+		{plant.ChosenTakenForAnyVote, ModeBasic},
+		{plant.TrimmedSlotAcked, ModeBasic},
+		{plant.LowestVoteWins, ModeBasic},
+		{plant.VotesCountedTwice, ModeBasic},
+	} {
+		t.Run(fmt.Sprint(p.mode, "/", p.bug), func(t *testing.T) {
+			plant.Choose(p.bug)
 			defer plant.Choose(plant.None)
 			for seed := uint64(1); seed <= most; seed++ {
-				if found := violates(t, seed); found != "" {
+				if found := violates(t, p.mode, seed); found != "" {
 					t.Logf("seed %d: %s", seed, found)
 					return
 				}
@@ -106,13 +118,13 @@ func staleLife(t *testing.T) (found string) {
 }
 
 // violates plays a schedule and returns how it fails; "" if it does not.
-func violates(t *testing.T, seed uint64) (found string) {
+func violates(t *testing.T, mode Mode, seed uint64) (found string) {
 	defer func() {
 		if x := recover(); x != nil {
 			found = fmt.Sprint(x)
 		}
 	}()
-	randomSchedule(failing{t}, seed)
+	randomSchedule(failing{t}, mode, seed)
 	return ""
 }
 

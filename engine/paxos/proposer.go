@@ -125,7 +125,7 @@ func (r *Replica) ownPromiseDurable() {
 
 // countPromise counts node i's whole promise; a quorum makes this replica the leader.
 func (r *Replica) countPromise(i int) {
-	if r.grants.add(r.ballot, i) >= r.quorum {
+	if r.grants.add(r.ballot, i) >= r.prepareQuorum {
 		r.lead()
 	}
 }
@@ -205,7 +205,9 @@ func (r *Replica) lead() {
 		r.peers[i].seen, r.peers[i].round = r.now, 0
 	}
 	r.round, r.roundOpen = 0, false
-	r.own.clear()
+	if r.c.Learn == LearnOne {
+		r.own.clear()
+	}
 	ev := Event{Kind: EventLeading, Ballot: r.ballot}
 	for i := range found {
 		v := &found[i]
@@ -295,7 +297,7 @@ func (r *Replica) learn(s wire.Slot, v *wire.Vote) {
 	m := wire.Message{Kind: wire.KindLearn, Group: r.c.Group, From: r.c.Self, Ballot: v.Ballot, Slot: s, Chosen: r.chosen, Value: v.Value}
 	f := m.Encode(r.c.Cluster)
 	r.log.put(e, f, v.Ballot)
-	e.chosen = true
+	r.nowChosen(s, e)
 	r.record(wire.Record{Kind: wire.KindLearn, Group: r.c.Group, Ballot: v.Ballot, Slot: s, Chosen: r.chosen, Frame: f.Retain()})
 }
 
@@ -303,6 +305,9 @@ func (r *Replica) learn(s wire.Slot, v *wire.Vote) {
 // only if the outcome is Taken. Nothing is checked of the batch: who made it vouches for it.
 func (r *Replica) Propose(accept *wire.Buffer) (wire.Slot, Outcome) {
 	r.begin()
+	if r.basic != nil {
+		return r.proposeBasic(accept)
+	}
 	if r.role != Leader {
 		return 0, NotLeader
 	}
@@ -329,51 +334,47 @@ func (r *Replica) proposeIn(s wire.Slot, f *wire.Buffer) {
 	r.log.put(e, f, r.ballot)
 	e.sent = r.now
 	r.broadcastFrame(f, 0, ^nodeSet(0))
-	lsn := r.record(wire.Record{
+	r.record(wire.Record{
 		Kind: wire.KindAccept, Group: r.c.Group, Ballot: r.ballot, Slot: s, Chosen: r.chosen, Frame: f.Retain(),
 	})
-	r.own.push(s, lsn)
+	r.acked(r.self, r.ballot, s)
 }
 
-// ownVotesDurable counts the leader's own votes that have reached the disk.
-func (r *Replica) ownVotesDurable() {
-	if r.role != Leader {
-		return
-	}
+// ownRecordsDurable counts the own promises and votes that have reached the disk.
+func (r *Replica) ownRecordsDurable() {
 	for {
-		s, ok := r.own.pop(r.durable)
+		o, ok := r.own.pop(r.durable)
 		if !ok {
 			break
 		}
-		r.voted(s, r.self)
-	}
-	r.learnAnnounced()
-}
-
-// onAccepted counts a peer's votes.
-func (r *Replica) onAccepted(m *wire.Message, from int) {
-	if !r.fresh(m, from) || r.role != Leader || m.Ballot != r.ballot {
-		return
-	}
-	r.peers[from].seen = r.now
-	for i := range wire.Slot(m.Count) {
-		if s := m.Slot + i; s < r.next {
-			r.voted(s, from)
+		switch {
+		case o.promise:
+			r.promisedHere(o.slot, o.ballot)
+		case r.countsAt(o.ballot):
+			r.counted(o.slot, o.ballot, r.self)
 		}
 	}
-	r.peers[from].voted = max(r.peers[from].voted, m.Slot+wire.Slot(m.Count-1))
 	r.learnAnnounced()
 }
 
-// voted counts node i's vote for slot s at the own ballot; a quorum chooses the slot, in whatever order slots get there.
-func (r *Replica) voted(s wire.Slot, i int) {
-	e := r.log.get(s)
-	if e == nil || e.chosen || e.frame == nil {
+// countsAt says whether this replica counts votes at ballot b: a leader those of its own, unless others are told of votes too.
+func (r *Replica) countsAt(b wire.Ballot) bool {
+	return r.role == Leader && b == r.ballot || r.c.Mode != ModeMulti || r.c.Learn != LearnOne
+}
+
+// onAccepted counts a peer's votes. A quorum chooses a slot, in whatever order slots get there.
+func (r *Replica) onAccepted(m *wire.Message, from int) {
+	if !r.fresh(m, from) || !r.countsAt(m.Ballot) {
 		return
 	}
-	if e.votes.add(r.ballot, i) >= r.quorum {
-		e.chosen = true
+	if r.role == Leader && m.Ballot == r.ballot {
+		r.peers[from].seen = r.now
+		r.peers[from].voted = max(r.peers[from].voted, m.Slot+wire.Slot(m.Count-1))
 	}
+	for i := range wire.Slot(m.Count) {
+		r.counted(m.Slot+i, m.Ballot, from)
+	}
+	r.learnAnnounced()
 }
 
 // resend repeats the Accepts of slots in flight to the nodes that have not answered for RetransmitTicks. A follower that
@@ -391,20 +392,23 @@ func (r *Replica) resend() {
 	}
 }
 
-// ownVotes queues the leader's own votes until they are durable, in the order of their records.
-type ownVotes struct {
-	q    []ownVote
+// ownRecords queues the own votes, and the own promises for one slot, until they are durable, in the order of their records.
+type ownRecords struct {
+	q    []ownRecord
 	head int
 }
 
-type ownVote struct {
-	slot wire.Slot
-	lsn  wire.LSN
+// ownRecord is an own vote, or a promise, at a ballot: the slot may have moved on to another when the record is durable.
+type ownRecord struct {
+	slot    wire.Slot
+	ballot  wire.Ballot
+	lsn     wire.LSN
+	promise bool
 }
 
-func (o *ownVotes) clear() { o.q, o.head = o.q[:0], 0 }
+func (o *ownRecords) clear() { o.q, o.head = o.q[:0], 0 }
 
-func (o *ownVotes) push(s wire.Slot, lsn wire.LSN) {
+func (o *ownRecords) push(r ownRecord) {
 	if o.head > 0 && o.head == len(o.q) {
 		o.clear()
 	}
@@ -412,14 +416,14 @@ func (o *ownVotes) push(s wire.Slot, lsn wire.LSN) {
 		o.q = append(o.q[:0], o.q[o.head:]...)
 		o.head = 0
 	}
-	o.q = append(o.q, ownVote{s, lsn})
+	o.q = append(o.q, r)
 }
 
-// pop returns the next vote whose record is durable.
-func (o *ownVotes) pop(durable wire.LSN) (wire.Slot, bool) {
+// pop returns the next one whose record is durable.
+func (o *ownRecords) pop(durable wire.LSN) (ownRecord, bool) {
 	if o.head == len(o.q) || o.q[o.head].lsn > durable {
-		return 0, false
+		return ownRecord{}, false
 	}
 	o.head++
-	return o.q[o.head-1].slot, true
+	return o.q[o.head-1], true
 }

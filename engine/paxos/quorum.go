@@ -14,6 +14,7 @@ func (s nodeSet) has(i int) bool        { return s&(1<<i) != 0 }
 func (s nodeSet) with(i int) nodeSet    { return s | 1<<i }
 func (s nodeSet) without(i int) nodeSet { return s &^ (1 << i) }
 func (s nodeSet) size() int             { return bits.OnesCount64(uint64(s)) }
+func (s nodeSet) first() int            { return bits.TrailingZeros64(uint64(s)) }
 
 // tally collects what nodes granted at one ballot. It is keyed by its ballot, counts a node once however often it
 // repeats itself, and starts over when the ballot moves: promises kept across rounds are the classic way to lose a

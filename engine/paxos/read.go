@@ -19,41 +19,62 @@ type pendingRead struct {
 // master reads are the case with a lease instead of the round.)
 func (r *Replica) Read(token uint64) Outcome {
 	r.begin()
-	if r.role != Leader {
+	if r.role != Leader && r.role != Proposer {
 		return NotLeader
 	}
 	if !r.roundOpen {
 		r.roundOpen = true
 		r.round++
-		r.sendHeartbeat()
+		if r.basic != nil {
+			r.sendBeacon()
+		} else {
+			r.sendHeartbeat()
+		}
 	}
 	// Before the barrier, the first slot of its own, is chosen a new leader does not know how far its predecessors got.
 	q := pendingRead{token, max(r.chosen, r.barrier), r.round}
+	if r.c.Learn != LearnOne {
+		q.slot = max(q.slot, r.next-1) // others may have learned what this replica has not
+	}
 	if plant.Is(plant.ReadBeforeBarrier) {
 		q.slot = r.chosen
 	}
 	r.reads = append(r.reads, q)
-	if r.quorum == 1 || plant.Is(plant.ReadUnconfirmed) {
+	if r.acceptQuorum == 1 || plant.Is(plant.ReadUnconfirmed) {
 		r.confirmReads()
 	}
 	return Taken
 }
 
+// failReads tells that no read under way can be answered here.
+func (r *Replica) failReads() {
+	for _, q := range r.reads {
+		r.out.Reads = append(r.out.Reads, ReadReady{Token: q.token})
+	}
+	r.reads = r.reads[:0]
+}
+
 // confirmReads answers the reads of every round that a quorum, this replica included, has confirmed.
 func (r *Replica) confirmReads() {
-	n := 0
+	n, quorum := 0, r.acceptQuorum
+	if r.basic != nil {
+		quorum = r.prepareQuorum // it has a member in common with whichever quorum voted
+	}
 	for _, q := range r.reads {
 		confirmed := 1
 		if plant.Is(plant.ReadUnconfirmed) {
-			confirmed = r.quorum
+			confirmed = quorum
 		}
 		for i := range r.peers {
 			if i != r.self && r.peers[i].round >= q.round {
 				confirmed++
 			}
 		}
-		if confirmed < r.quorum {
+		if confirmed < quorum {
 			break // rounds only grow along the queue
+		}
+		if r.basic != nil {
+			q.slot = r.readSlot()
 		}
 		r.out.Reads = append(r.out.Reads, ReadReady{Token: q.token, Slot: q.slot, OK: true})
 		n++

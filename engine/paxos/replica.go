@@ -9,12 +9,15 @@ import (
 
 // Replica is one member's state of one group: acceptor, proposer and learner over one log. See the package comment.
 type Replica struct {
-	c      Config
-	self   int // index of Self in c.Nodes
-	quorum int
+	c    Config
+	self int // index of Self in c.Nodes
+
+	// Any prepareQuorum nodes share one with any acceptQuorum nodes.
+	prepareQuorum, acceptQuorum int
 
 	// Acceptor.
 	promised wire.Ballot // no vote below; a promise leaves only when the record of it is durable
+	highest  wire.Ballot // of the promises for single slots
 	log      slotLog
 	ack      ackRun // votes of this output not yet told
 
@@ -51,7 +54,7 @@ type Replica struct {
 	prepLSN   wire.LSN  // record of the own promise
 	next      wire.Slot // leader: next slot to propose in
 	barrier   wire.Slot // leader: the first slot of its own: no read before it is chosen
-	own       ownVotes
+	own       ownRecords
 	round     uint64 // read-index rounds
 	roundOpen bool   // a heartbeat of this round is in the current output
 	beat      uint64 // tick of the last heartbeat
@@ -63,6 +66,7 @@ type Replica struct {
 	stamp         []byte   // incarnations as messages and records carry them; empty: all are 0
 	stampRecorded bool     // the last promise record has them
 	vouched       bool     // by an operator: see hearOf
+	basic         *basic   // the proposer of independent instances; nil: slots belong to a leader
 
 	out   Output
 	taken bool // out was handed out: the next call starts a new one
@@ -72,8 +76,11 @@ type Replica struct {
 
 // peer is what a replica knows of another.
 type peer struct {
-	seen    uint64    // leader: tick of the last answer at its ballot
-	round   uint64    // leader: highest read round answered
+	chosen  wire.Slot // independent instances: its chosen prefix, as last heard of
+	seen    uint64    // leader: tick of the last answer at its ballot; independent instances: of the last message
+	round   uint64    // highest read round answered
+	upTo    wire.Slot // independent instances: the last slot it had voted in when it answered that round
+	fit     bool      // independent instances: it says that it hears a quorum
 	voted   wire.Slot // highest slot it told this replica a vote for
 	promise promiseParts
 }
@@ -90,10 +97,10 @@ func New(c Config, st *State) *Replica {
 		st = NewState(0)
 	}
 	r := &Replica{
-		c: c, quorum: majority(len(c.Nodes)),
-		promised: st.promised, log: st.log,
+		c: c, prepareQuorum: majority(len(c.Nodes)), acceptQuorum: majority(len(c.Nodes)),
+		promised: st.promised, highest: st.highest, log: st.log,
 		chosen: st.snapshot, applied: st.snapshot, trimmed: st.snapshot,
-		counter: st.promised.Counter(),
+		counter: max(st.promised, st.highest).Counter(),
 		jump:    wire.BallotJumpMax,
 		told:    st.told,
 		rng:     rng(c.Seed ^ uint64(c.Self)<<32 ^ uint64(c.Group)),
@@ -109,6 +116,9 @@ func New(c Config, st *State) *Replica {
 		r.deliver(s)
 	}
 	r.restartElection()
+	if c.Mode == ModeBasic {
+		r.startBasic()
+	}
 	return r
 }
 
@@ -145,13 +155,14 @@ func (r *Replica) begin() {
 	clear(o.Messages)
 	clear(o.Chosen)
 	o.Records, o.Messages, o.Chosen = o.Records[:0], o.Messages[:0], o.Chosen[:0]
-	o.Reads, o.Events = o.Reads[:0], o.Events[:0]
+	o.Moved, o.Reads, o.Events = o.Moved[:0], o.Reads[:0], o.Events[:0]
 }
 
 // Output returns what is to be done since the last call. See type Output for who owns what.
 func (r *Replica) Output() *Output {
 	r.begin()
 	r.flushAck()
+	r.flushTold()
 	r.roundOpen = false
 	r.promisedTo = 0
 	r.taken = true
@@ -169,6 +180,9 @@ func (r *Replica) Step(m *wire.Message) {
 		return
 	}
 	r.hear(m)
+	if r.basic != nil {
+		r.heardOf(m, from)
+	}
 	if r.suspect.on {
 		r.stepSuspect(m, from)
 		return
@@ -176,28 +190,40 @@ func (r *Replica) Step(m *wire.Message) {
 	switch m.Kind {
 	case wire.KindPrepare:
 		r.onPrepare(m)
-	case wire.KindPromise:
-		r.onPromise(m, from)
-	case wire.KindReject:
-		r.onReject(m)
 	case wire.KindAccept:
-		r.onAccept(m)
+		r.onAccept(m, from)
 	case wire.KindAccepted:
 		r.onAccepted(m, from)
-	case wire.KindHeartbeat:
-		r.onHeartbeat(m)
-	case wire.KindHeartbeatAck:
-		r.onHeartbeatAck(m, from)
 	case wire.KindFetch:
 		r.onFetch(m)
 	case wire.KindLearn:
 		r.onLearn(m)
+	case wire.KindHealRequest:
+		r.onHealRequest(m, from)
+	default:
+		if r.basic != nil {
+			r.basicStep(m, from)
+		} else {
+			r.leaderStep(m, from)
+		}
+	}
+}
+
+// leaderStep takes the messages that make a leader and keep it.
+func (r *Replica) leaderStep(m *wire.Message, from int) {
+	switch m.Kind {
+	case wire.KindPromise:
+		r.onPromise(m, from)
+	case wire.KindReject:
+		r.onReject(m)
+	case wire.KindHeartbeat:
+		r.onHeartbeat(m)
+	case wire.KindHeartbeatAck:
+		r.onHeartbeatAck(m, from)
 	case wire.KindProbe:
 		r.onProbe(m)
 	case wire.KindProbeAck:
 		r.onProbeAck(m, from)
-	case wire.KindHealRequest:
-		r.onHealRequest(m, from)
 	default:
 		r.ignored++
 	}
@@ -232,10 +258,8 @@ func (r *Replica) sensible(m *wire.Message) bool {
 			return false
 		}
 	}
-	if m.Kind == wire.KindAccept || m.Kind == wire.KindLearn {
-		if m.Slot == 0 || m.Slot > r.chosen && m.Slot-r.chosen > wire.SlotsAheadMax {
-			return false
-		}
+	if !r.withinReach(m) {
+		return false
 	}
 	if m.Kind != wire.KindProbe { // a probe's ballot is not in use yet
 		seen := max(r.counter, m.Ballot.Counter(), m.Promised.Counter())
@@ -243,6 +267,38 @@ func (r *Replica) sensible(m *wire.Message) bool {
 		r.counter = seen
 	}
 	return true
+}
+
+// withinReach says that what m says of slots fits what this replica can hold, and the mode.
+func (r *Replica) withinReach(m *wire.Message) bool {
+	last := m.Slot
+	switch m.Kind {
+	case wire.KindLearn:
+	case wire.KindPrepare:
+		if m.Scope != r.scope() {
+			return false
+		}
+		if m.Scope == wire.ScopeRange {
+			return true
+		}
+	case wire.KindAccept:
+		if m.Scope != r.scope() {
+			return false
+		}
+	case wire.KindAccepted, wire.KindChosen:
+		last += wire.Slot(m.Count) - 1
+	default:
+		return true
+	}
+	return m.Slot > 0 && (last <= r.chosen || last-r.chosen <= wire.SlotsAheadMax)
+}
+
+// scope is what the ballots of this replica's mode are for.
+func (r *Replica) scope() wire.Scope {
+	if r.basic != nil {
+		return wire.ScopeSlot
+	}
+	return wire.ScopeRange
 }
 
 // Durable tells that this replica's records up to lsn are on the disk. Numbers may be skipped and repeated.
@@ -258,7 +314,7 @@ func (r *Replica) Durable(lsn wire.LSN) {
 	r.moved = r.now
 	r.stalled = false
 	r.ownPromiseDurable()
-	r.ownVotesDurable()
+	r.ownRecordsDurable()
 	r.healDurable()
 }
 
@@ -294,6 +350,9 @@ func (r *Replica) Installed(s wire.Slot) {
 		r.applied = max(r.applied, s)
 		return
 	}
+	if r.basic != nil {
+		r.skipTo(s)
+	}
 	r.log.dropTo(s)
 	r.chosen, r.applied, r.trimmed = s, s, s
 	r.fetch = fetchState{size: r.fetch.size}
@@ -308,6 +367,9 @@ func (r *Replica) Installed(s wire.Slot) {
 func (r *Replica) Close() {
 	r.begin()
 	r.dropPromises()
+	if r.basic != nil {
+		r.basic.close()
+	}
 	r.log.dropTo(r.log.last())
 }
 
@@ -323,8 +385,11 @@ func (r *Replica) Status() Status {
 		Ignored: r.ignored, Stale: r.stale, Resent: r.resent, Refused: r.refused,
 	}
 	r.suspectStatus(&st)
-	if r.role == Leader {
+	switch {
+	case r.role == Leader:
 		st.InFlight = r.inFlight()
+	case r.basic != nil:
+		st.InFlight, st.Basic = r.basic.inFlight(), r.basic.stats
 	}
 	return st
 }
@@ -353,6 +418,21 @@ func (r *Replica) sign(m *wire.Message) {
 	}
 }
 
+// sendTo appends a message to each peer in the set: encoded once.
+func (r *Replica) sendTo(to nodeSet, m *wire.Message, gate wire.LSN) {
+	switch to.size() {
+	case 0:
+		return
+	case 1:
+		r.send(r.c.Nodes[to.first()], m, gate)
+		return
+	}
+	r.sign(m)
+	f := m.Encode(r.c.Cluster)
+	r.broadcastFrame(f, gate, to)
+	f.Release()
+}
+
 // sendFrame appends a frame to one peer, taking over one reference.
 func (r *Replica) sendFrame(to wire.NodeID, f *wire.Buffer, gate wire.LSN) {
 	if gate <= r.durable {
@@ -363,10 +443,7 @@ func (r *Replica) sendFrame(to wire.NodeID, f *wire.Buffer, gate wire.LSN) {
 
 // broadcast appends a message to every peer: encoded once.
 func (r *Replica) broadcast(m *wire.Message, gate wire.LSN) {
-	r.sign(m)
-	f := m.Encode(r.c.Cluster)
-	r.broadcastFrame(f, gate, ^nodeSet(0))
-	f.Release()
+	r.sendTo(^nodeSet(0), m, gate)
 }
 
 // broadcastFrame appends a frame to every peer in the set, taking a reference for each.

@@ -10,7 +10,8 @@ import (
 // State is what a replica recovers from its disk: fed record by record in log order, then given to New. It follows the
 // rules of the running acceptor and learner, because the log is the list of what they did.
 type State struct {
-	promised wire.Ballot
+	promised wire.Ballot // for all slots
+	highest  wire.Ballot // for single slots, the highest
 	log      slotLog
 	chosen   wire.Slot // contiguous
 	told     announcement
@@ -38,32 +39,48 @@ func NewState(snapshot wire.Slot) *State {
 // engine cannot have written.
 func (s *State) Load(r *wire.Record) error {
 	switch r.Kind {
-	case wire.KindRecPromise:
-		s.promised = max(s.promised, r.Ballot)
-		s.loadIncarnations(r.Incarnations)
-		s.learned(r.Chosen)
-		return nil
+	case wire.KindRecPromise, wire.KindAccept, wire.KindLearn, wire.KindRecVote:
 	case wire.KindRecTrim, wire.KindRecMembers:
 		return nil
-	case wire.KindAccept:
-		s.promised = max(s.promised, r.Ballot)
-	case wire.KindLearn, wire.KindRecVote:
 	default:
 		return fmt.Errorf("paxos: record of kind %v is not known to this version", r.Kind)
 	}
+	if r.Slot > s.chosen+2*wire.SlotsAheadMax {
+		return fmt.Errorf("paxos: record of slot %d is far above the chosen prefix %d: slots between are missing", r.Slot, s.chosen)
+	}
+	switch r.Kind {
+	case wire.KindRecPromise:
+		s.promise(r)
+		s.loadIncarnations(r.Incarnations)
+		s.learned(r.Chosen)
+		return nil
+	case wire.KindAccept:
+		s.promise(r)
+	}
 	if r.Slot > s.snapshot {
-		if r.Slot > s.chosen+2*wire.SlotsAheadMax {
-			return fmt.Errorf("paxos: record of slot %d is far above the chosen prefix %d: slots between are missing", r.Slot, s.chosen)
-		}
 		e := s.log.ensure(r.Slot)
 		s.log.put(e, r.Frame.Retain(), r.Ballot)
 		e.chosen = e.chosen || r.Kind == wire.KindLearn
 	}
-	if r.Kind == wire.KindAccept {
+	if r.Kind == wire.KindAccept && r.Scope == wire.ScopeRange {
 		s.told.note(r.Ballot, r.Chosen)
 	}
 	s.chosen = advance(&s.log, s.chosen, s.told)
 	return nil
+}
+
+// promise takes what a record of a promise or of a vote promises, for all slots or for one.
+func (s *State) promise(r *wire.Record) {
+	switch {
+	case r.Kind == wire.KindRecPromise && r.Slot == 0, r.Kind == wire.KindAccept && r.Scope != wire.ScopeSlot:
+		s.promised = max(s.promised, r.Ballot)
+	default:
+		s.highest = max(s.highest, r.Ballot)
+		if r.Slot > s.snapshot {
+			e := s.log.ensure(r.Slot)
+			e.promised = max(e.promised, r.Ballot)
+		}
+	}
 }
 
 // learned takes a promise record's word that every slot up to upTo was learned when it was made: the votes read so far for

@@ -163,10 +163,10 @@ func (r *Replica) forget(i int) {
 	p.promise.restart(r.prepFrom)
 	p.voted = 0
 	r.grants.nodes = r.grants.nodes.without(i)
-	if r.role != Leader {
-		return
+	if r.basic != nil {
+		r.forgetSlots(i)
 	}
-	for s := r.chosen + 1; s < r.next; s++ {
+	for s := r.chosen + 1; s <= r.log.last(); s++ {
 		if e := r.log.get(s); e != nil && !e.chosen {
 			e.votes.nodes = e.votes.nodes.without(i)
 		}
@@ -207,7 +207,10 @@ func (r *Replica) heardVote(m *wire.Message) {
 
 // becomeSuspect ends this replica's part in votes and promises.
 func (r *Replica) becomeSuspect(why string) {
-	if r.role != Follower {
+	switch {
+	case r.basic != nil:
+		r.abandon()
+	case r.role != Follower:
 		r.stepDown("it is suspect")
 	}
 	r.suspect = suspicion{on: true, why: why}
@@ -217,7 +220,14 @@ func (r *Replica) becomeSuspect(why string) {
 // stepSuspect is Step of a suspect replica: it learns, and serves what it knows to be chosen.
 func (r *Replica) stepSuspect(m *wire.Message, from int) {
 	switch m.Kind {
+	case wire.KindChosen:
+		if r.basic != nil {
+			r.onChosen(m)
+		}
 	case wire.KindAccept, wire.KindHeartbeat:
+		if r.basic != nil {
+			return // ballots of single slots say nothing of others
+		}
 		if m.Ballot >= max(r.promised, r.ballot) {
 			r.follow(m.From, m.Ballot)
 		}
@@ -235,12 +245,19 @@ func (r *Replica) stepSuspect(m *wire.Message, from int) {
 	}
 }
 
+// healQuorum is how many others have to answer: so many that one of them is in every quorum without this replica, and that
+// any two healing quorums share a node.
+func (r *Replica) healQuorum() int {
+	n := len(r.c.Nodes)
+	return max(majority(n), n-min(r.prepareQuorum, r.acceptQuorum)+1)
+}
+
 // checkStuck tells once that there are not enough others left to be healed by.
 func (r *Replica) checkStuck() {
-	if left := len(r.c.Nodes) - 1 - r.suspect.others.size(); left < r.quorum && !r.suspect.stuck {
+	if left := len(r.c.Nodes) - 1 - r.suspect.others.size(); left < r.healQuorum() && !r.suspect.stuck {
 		r.suspect.stuck = true
 		r.event(Event{Kind: EventCannotHeal, Reason: fmt.Sprintf("%d of %d nodes are suspect or alone, %d others that are not are needed",
-			len(r.c.Nodes)-left, len(r.c.Nodes), r.quorum)})
+			len(r.c.Nodes)-left, len(r.c.Nodes), r.healQuorum())})
 	}
 }
 
@@ -310,7 +327,7 @@ func (r *Replica) onHealRequest(m *wire.Message, from int) {
 }
 
 // highestPromise is below no ballot that this replica has promised in any slot.
-func (r *Replica) highestPromise() wire.Ballot { return r.promised }
+func (r *Replica) highestPromise() wire.Ballot { return max(r.promised, r.highest) }
 
 // onHealReply takes a part of an answer, as onPromise takes one of a promise.
 func (r *Replica) onHealReply(m *wire.Message, from int) {
@@ -335,7 +352,7 @@ func (r *Replica) onHealReply(m *wire.Message, from int) {
 		r.dropPromises()
 		r.fetchFrom(m)
 	case p.whole:
-		if r.answered() >= r.quorum {
+		if r.answered() >= r.healQuorum() {
 			r.heal()
 		}
 	case p.ended:
@@ -386,6 +403,9 @@ func (r *Replica) heal() {
 	r.restamp()
 	r.counter = max(r.counter, promised.Counter())
 	r.counter += min(healSkip, math.MaxUint32-r.counter)
+	if r.basic != nil {
+		promised = wire.NewBallot(r.counter, r.c.Self) // its ballots count in each slot by itself, from its promise on
+	}
 	r.suspect.lsn = r.recordPromise(promised)
 	r.dropPromises()
 	r.learnAnnounced()
@@ -415,7 +435,7 @@ func (r *Replica) healDurable() {
 func (r *Replica) suspectStatus(st *Status) {
 	st.Incarnation = r.incarnations[r.self]
 	if r.suspect.on {
-		st.Suspect, st.HealQuorum = r.suspect.why, r.quorum
+		st.Suspect, st.HealQuorum = r.suspect.why, r.healQuorum()
 		st.Healing = r.answered()
 	}
 }

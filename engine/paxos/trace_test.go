@@ -3,6 +3,7 @@ package paxos
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 // change of a story, to be read in review like code. Run with -rewrite to write down what the code does now.
 //
 //	cluster nodes=N [window=W] [promise-bytes=B] [log-bytes=B] [ahead-bytes=B] [promise-total=B]    N replicas, nothing on the net
+//	        [mode=M] [backoff=B] [learn=L]
 //	tick node=I [count=K]                           K ticks of node I
 //	elect node=I [verbose]                          the others silent, I ticks until it probes; then settle
 //	propose node=I values=(a,b,...)                 one slot for each
@@ -23,6 +25,7 @@ import (
 //	deliver|drop|repeat [from=I] [to=J] [kind=K] [slot=S] [count=N] [last]  frames that match, oldest (or newest) first
 //	settle                                          deliver and sync until the net is empty; prints only what was chosen
 //	isolate node=I / heal                           frames to and from I vanish / no more
+//	split side=(I,...)                              frames between these nodes and the others vanish, until heal
 //	read node=I                                     a linearizable read
 //	crash node=I [keep=K] / restart node=I          K un-synced records survive
 //	rot node=I [lose=K]                             of a node that is down: its last K records are gone, and it knows
@@ -96,6 +99,7 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) {
 		tr.c = newTestCluster(t, arg("nodes", 3), Config{
 			Window: arg("window", 4), PromiseBytes: arg("promise-bytes", 0), LogBytesMax: int64(arg("log-bytes", 0)),
 			AheadBytesMax: int64(arg("ahead-bytes", 0)), PromiseTotalMax: int64(arg("promise-total", 0)), Seed: 1,
+			Mode: Mode(name(d, "mode", modeNames[:])), Backoff: Backoff(name(d, "backoff", backoffNames[:])), Learn: learnArg(d),
 		})
 		tr.c.trace = tr
 	case "tick":
@@ -119,7 +123,16 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) {
 	case "isolate":
 		tr.c.isolated = nd.id
 	case "heal":
-		tr.c.isolated = 0
+		tr.c.isolated, tr.c.side = 0, nil
+	case "split":
+		tr.c.side = map[wire.NodeID]bool{}
+		for _, v := range values(d, "side") {
+			id, err := strconv.Atoi(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tr.c.side[wire.NodeID(id)] = true
+		}
 	case "read":
 		tr.c.read(nd)
 	case "crash":
@@ -165,18 +178,47 @@ func (tr *trace) elect(t *testing.T, nd *testNode) {
 }
 
 func (tr *trace) propose(d *datadriven.TestData, nd *testNode) {
-	for _, a := range d.CmdArgs {
-		if a.Key != "values" {
-			continue
-		}
-		for _, v := range a.Vals {
-			if s, o := tr.c.propose(nd, v); o == Taken {
-				fmt.Fprintf(&tr.out, "slot %d: %s\n", s, v)
-			} else {
-				fmt.Fprintf(&tr.out, "%s: %v\n", v, o)
-			}
+	for _, v := range values(d, "values") {
+		if s, o := tr.c.propose(nd, v); o == Taken {
+			fmt.Fprintf(&tr.out, "slot %d: %s\n", s, v)
+		} else {
+			fmt.Fprintf(&tr.out, "%s: %v\n", v, o)
 		}
 	}
+}
+
+// values returns the values of an argument.
+func values(d *datadriven.TestData, key string) []string {
+	for _, a := range d.CmdArgs {
+		if a.Key == key {
+			return a.Vals
+		}
+	}
+	return nil
+}
+
+// name returns which of the names an argument has; 0 without it.
+func name(d *datadriven.TestData, key string, names []string) int {
+	for _, v := range values(d, key) {
+		if i := slices.Index(names, v); i >= 0 {
+			return i
+		}
+		panic(fmt.Sprintf("%s %q is none of %v", key, v, names))
+	}
+	return 0
+}
+
+// learnArg returns the learning strategy: one, all, or the size of a set.
+func learnArg(d *datadriven.TestData) Learn {
+	v := values(d, "learn")
+	if len(v) == 0 {
+		return LearnOne
+	}
+	l, err := ParseLearn(v[0])
+	if err != nil {
+		panic(err)
+	}
+	return l
 }
 
 // settle delivers and syncs, without ticks, until nothing moves.
@@ -250,6 +292,12 @@ func (tr *trace) status() {
 				nd.id, st.Suspect, st.Healing, st.HealQuorum, st.Promised, st.Chosen, st.Last)
 			continue
 		}
+		if tr.c.cfg.Mode == ModeBasic {
+			b := st.Basic
+			fmt.Fprintf(&tr.out, "%d: %v, chosen %d, trimmed %d, last %d, in flight %d; rounds %d, duels %d, won %d, displaced %d, holes %d\n",
+				nd.id, st.Role, st.Chosen, st.Trimmed, st.Last, st.InFlight, b.Rounds, b.Duels, b.Won, b.Displaced, b.Holes)
+			continue
+		}
 		fmt.Fprintf(&tr.out, "%d: %v of %v, leader %d, promised %v, chosen %d, trimmed %d, last %d, in flight %d\n",
 			nd.id, st.Role, st.Ballot, st.Leader, st.Promised, st.Chosen, st.Trimmed, st.Last, st.InFlight)
 	}
@@ -263,7 +311,7 @@ func (tr *trace) record(nd *testNode, rec *wire.Record) {
 	}
 	switch rec.Kind {
 	case wire.KindRecPromise:
-		fmt.Fprintf(&tr.out, "  %d: records promise %v%s\n", nd.id, rec.Ballot, wire.LivesText(rec.Incarnations))
+		fmt.Fprintf(&tr.out, "  %d: records promise %v%s%s\n", nd.id, rec.Ballot, inSlot(rec.Slot), wire.LivesText(rec.Incarnations))
 	default:
 		fmt.Fprintf(&tr.out, "  %d: records %v slot %d at %v: %s\n", nd.id, rec.Kind, rec.Slot, rec.Ballot, payload(wire.TrustedValue(rec.Frame)))
 	}
@@ -292,7 +340,7 @@ func (tr *trace) event(nd *testNode, e *Event) {
 	switch e.Kind {
 	case EventLeading:
 		fmt.Fprintf(&tr.out, ", barrier slot %d, %d reproposed, %d holes", e.Slot, e.Reproposed, e.Holes)
-	case EventLost:
+	case EventLost, EventResting:
 		fmt.Fprintf(&tr.out, ": %s", e.Reason)
 	case EventFollowing:
 		fmt.Fprintf(&tr.out, ", leader %d", e.Peer)
@@ -300,6 +348,10 @@ func (tr *trace) event(nd *testNode, e *Event) {
 		fmt.Fprintf(&tr.out, ": %s", e.Reason)
 	case EventPeerBehind:
 		fmt.Fprintf(&tr.out, ": node %d asks for slot %d", e.Peer, e.Slot)
+	case EventDuel, EventFinishing:
+		fmt.Fprintf(&tr.out, "%s", inSlot(e.Slot))
+	case EventDisplaced:
+		fmt.Fprintf(&tr.out, "%s, goes to slot %d", inSlot(e.Slot), e.To)
 	}
 	tr.out.WriteByte('\n')
 }
@@ -310,6 +362,13 @@ func (tr *trace) read(nd *testNode, rd ReadReady) {
 	} else {
 		fmt.Fprintf(&tr.out, "  %d: read %d failed\n", nd.id, rd.Token)
 	}
+}
+
+func inSlot(s wire.Slot) string {
+	if s == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" in slot %d", s)
 }
 
 // describe prints a frame in a line.

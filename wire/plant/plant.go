@@ -64,6 +64,11 @@ const (
 	SuspectVotes
 	IncarnationIgnored
 	HealCountsSelf
+	// Those below are of modes other than multi.
+	SlotPromiseNotRecorded
+	SlotBallotsAnnounce
+	ChosenTakenForAnyVote
+	TrimmedSlotAcked
 	bugs
 )
 
@@ -78,6 +83,8 @@ var names = [bugs]string{
 	"recovered records not made durable", "torn tail not wiped", "snapshot's name not synced",
 	"received part kept after a failed sync",
 	"suspect votes", "incarnation ignored", "healing counts the healed",
+	"promise for one slot not recorded", "watermark taken with a ballot of one slot", "word of a choice taken for a vote at another ballot",
+	"vote told for a slot that was trimmed",
 }
 
 // SlowApply spends a tenth more processor time, in a busy wait after Apply. Nothing it does is wrong, so it is none of All:

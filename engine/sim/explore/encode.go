@@ -17,13 +17,14 @@ import (
 
 // leftOut are the fields that cannot matter, each with its reason.
 var leftOut = map[string]string{
-	"Replica.c":       "the same for ever",
-	"Replica.self":    "the same for ever",
-	"Replica.quorum":  "the same for ever",
-	"Replica.ignored": "a counter for people",
-	"Replica.stale":   "a counter for people",
-	"Replica.resent":  "a counter for people",
-	"Replica.jump":    "a budget of a million ballots, refilled each tick: out of reach of any scope",
+	"Replica.c":             "the same for ever",
+	"Replica.self":          "the same for ever",
+	"Replica.prepareQuorum": "the same for ever",
+	"Replica.acceptQuorum":  "the same for ever",
+	"Replica.ignored":       "a counter for people",
+	"Replica.stale":         "a counter for people",
+	"Replica.resent":        "a counter for people",
+	"Replica.jump":          "a budget of a million ballots, refilled each tick: out of reach of any scope",
 
 	// Time. What ticks bring about happens when the search says so, and never else: lateTicks are out of reach, and a
 	// campaign ticks until the election starts, whenever that is. node.tick holds the search to it.
@@ -50,11 +51,11 @@ var special map[string]func(*encoder, reflect.Value, reflect.Value)
 
 func init() { // not where it is declared: the functions look it up
 	special = map[string]func(*encoder, reflect.Value, reflect.Value){
-		"entry.frame":   (*encoder).valueOf,  // what is voted for; the frame around it is not sent again (RetransmitTicks)
-		"slotLog.ring":  (*encoder).ring,     // the slots held, wherever they lie
-		"ownVotes.q":    (*encoder).queue,    // what was popped is gone
-		"ownVotes.head": (*encoder).nothing,  //
-		"slotLog.count": (*encoder).contents, // empty entries at the end are as good as none
+		"entry.frame":     (*encoder).valueOf,  // what is voted for; the frame around it is not sent again (RetransmitTicks)
+		"slotLog.ring":    (*encoder).ring,     // the slots held, wherever they lie
+		"ownRecords.q":    (*encoder).queue,    // what was popped is gone
+		"ownRecords.head": (*encoder).nothing,  //
+		"slotLog.count":   (*encoder).contents, // empty entries at the end are as good as none
 	}
 }
 

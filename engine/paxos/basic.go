@@ -1,0 +1,478 @@
+package paxos
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
+)
+
+// Independent instances: every slot runs both phases on a ballot of its own, and any node proposes (Paxos Made Simple,
+// section 2, once for each slot; section 3 is what a leader saves). A value that loses its slot is proposed again in a later
+// one. A slot that a proposer has left open is finished by another. Acceptor, log, learner and the choice of a value are those
+// of all modes: what differs is who may ask, and for which slots a ballot counts.
+
+// basic is the proposer of one replica.
+type basic struct {
+	runs []*run    // under way, by slot
+	own  int       // of them, those with a value of this replica's clients
+	next wire.Slot // slots below are taken
+	used wire.Slot // highest slot that anybody is known to have begun
+
+	// Holes: the first slot that is open, since when it has been, and how long it may stay so.
+	open     wire.Slot
+	since    uint64
+	patience uint64
+
+	above uint32 // highest counter that was met: a node that was healed refuses what is lower in all slots
+
+	told ackRun // slots learned here of which the others have not been told
+
+	stats BasicStats
+}
+
+// run is one slot's instance, as its proposer here sees it.
+//
+// Invariant: unless waiting, ballot is this replica's promise for the slot.
+type run struct {
+	slot   wire.Slot
+	phase  phase
+	ballot wire.Ballot
+	grants tally        // promises
+	found  wire.Vote    // the highest vote that they report, or the own one
+	from   *wire.Buffer // what found is a view into, one reference; nil: nothing was found
+	value  *wire.Buffer // what Propose gave, one reference; nil: the slot is being finished for others
+	sent   wire.Ballot  // the last ballot at which value was proposed; 0: nobody has seen it, so it cannot be chosen
+	above  uint32       // highest counter met in the slot: the next ballot exceeds it
+	lost   int          // ballots given up
+	at     uint64       // tick of the last transmission; waiting: when to begin again
+	hole   bool         // others left the slot open
+	began  uint64       // tick of the last sign of life in the slot, when it is being finished
+	lsn    wire.LSN     // record of the own promise
+}
+
+type phase uint8
+
+const (
+	waiting   phase = iota // for the end of a back-off
+	preparing              // phase 1
+	accepting              // phase 2
+)
+
+func (b *basic) inFlight() int { return b.own }
+
+func (b *basic) close() {
+	for _, run := range b.runs {
+		run.release()
+	}
+	b.runs = nil
+}
+
+func (u *run) release() {
+	u.value.Release()
+	u.from.Release()
+	u.value, u.from = nil, nil
+}
+
+// find returns the run of slot s, or nil, and where in runs it is or belongs.
+func (b *basic) find(s wire.Slot) (*run, int) {
+	i, ok := slices.BinarySearchFunc(b.runs, s, func(u *run, s wire.Slot) int { return int(int64(u.slot) - int64(s)) })
+	if !ok {
+		return nil, i
+	}
+	return b.runs[i], i
+}
+
+func (r *Replica) startBasic() {
+	r.basic = &basic{}
+	r.role, r.leader = Follower, 0
+	r.qualify()
+}
+
+// reach is how far above the chosen prefix slots may be begun: a window for each node, all of which propose.
+func (r *Replica) reach() wire.Slot {
+	return wire.Slot(min(r.c.Window*len(r.c.Nodes), wire.SlotsAheadMax/2))
+}
+
+// proposeBasic is Propose.
+func (r *Replica) proposeBasic(accept *wire.Buffer) (wire.Slot, Outcome) {
+	b := r.basic
+	if r.role != Proposer {
+		return 0, NotLeader
+	}
+	if b.own >= r.c.Window || r.chosen-r.applied > wire.Slot(r.c.ApplyLagMax) {
+		return 0, Busy
+	}
+	s := r.freeSlot()
+	if s-r.chosen > r.reach() || r.full(s) {
+		return 0, Busy // a hole holds up the chosen prefix, or this replica is far behind
+	}
+	r.begins(s, accept)
+	return s, Taken
+}
+
+// chosenElsewhere is the highest chosen prefix that another node has told of.
+func (r *Replica) chosenElsewhere() (s wire.Slot) {
+	for i := range r.peers {
+		s = max(s, r.peers[i].chosen)
+	}
+	return s
+}
+
+// freeSlot is the lowest slot in which nobody is known to have begun anything. Others may pick the same: then one value is
+// displaced.
+func (r *Replica) freeSlot() wire.Slot {
+	s := max(r.basic.next, r.chosen+1, min(r.chosenElsewhere(), r.chosen+r.reach())+1)
+	for e := r.log.get(s); e != nil && (e.frame != nil || e.promised != 0 || e.votes.ballot != 0); e = r.log.get(s) {
+		s++
+	}
+	return s
+}
+
+// begins starts the instance of slot s; value is nil to finish it for others.
+func (r *Replica) begins(s wire.Slot, value *wire.Buffer) {
+	b := r.basic
+	u := &run{slot: s, value: value}
+	_, i := b.find(s)
+	b.runs = slices.Insert(b.runs, i, u)
+	if value != nil {
+		b.own++
+		b.next = max(b.next, s+1)
+	}
+	b.used = max(b.used, s)
+	r.startRound(u)
+}
+
+// startRound begins phase 1 on a ballot higher than any met in the slot. The own promise is recorded first and Prepare waits
+// for the disk, so that no ballot is used twice in a slot, also not after a crash.
+func (r *Replica) startRound(u *run) {
+	e := r.log.ensure(u.slot)
+	counter := max(u.above, r.basic.above, r.promisedIn(e).Counter(), u.ballot.Counter()) + 1
+	u.ballot = wire.NewBallot(counter, r.c.Self)
+	r.counter = max(r.counter, counter)
+	u.phase, u.at = preparing, r.now
+	u.grants.reset(u.ballot)
+	u.forget()
+	if e.frame != nil {
+		u.see(wire.Vote{Slot: u.slot, Ballot: e.ballot, Value: e.value()}, e.frame)
+	}
+	u.lsn = r.recordSlotPromise(u.slot, e, u.ballot)
+	r.own.push(ownRecord{slot: u.slot, ballot: u.ballot, lsn: u.lsn, promise: true})
+	r.basic.stats.Rounds++
+	r.askSlot(u)
+}
+
+// askSlot sends Prepare to those who have not promised.
+func (r *Replica) askSlot(u *run) {
+	u.at = r.now
+	r.sendTo(^u.grants.nodes, &wire.Message{
+		Kind: wire.KindPrepare, Scope: wire.ScopeSlot, Ballot: u.ballot, Slot: u.slot, Incarnations: r.stamp,
+	}, u.lsn)
+}
+
+// see takes a vote that phase 1 found; f holds it.
+func (u *run) see(v wire.Vote, f *wire.Buffer) {
+	if best := higherVote(u.found, v); best.Ballot != u.found.Ballot || u.from == nil {
+		u.from.Release()
+		u.found, u.from = best, f.Retain()
+	}
+}
+
+func (u *run) forget() {
+	u.from.Release()
+	u.found, u.from = wire.Vote{}, nil
+}
+
+// basicStep takes what only proposers of independent instances are told.
+func (r *Replica) basicStep(m *wire.Message, from int) {
+	switch m.Kind {
+	case wire.KindPromise:
+		r.onSlotPromise(m, from)
+	case wire.KindReject:
+		r.onSlotReject(m)
+	case wire.KindChosen:
+		r.onChosen(m)
+	case wire.KindHeartbeat:
+		r.onBeacon(m, from)
+	case wire.KindHeartbeatAck:
+		r.onBeaconAck(m, from)
+	default:
+		r.ignored++
+	}
+}
+
+// onSlotPromise takes a promise for one slot.
+func (r *Replica) onSlotPromise(m *wire.Message, from int) {
+	u, _ := r.basic.find(m.Slot)
+	if !r.fresh(m, from) || u == nil || u.phase != preparing || u.ballot != m.Ballot || m.First > m.Slot || m.Last < m.Slot {
+		return
+	}
+	if m.Trimmed >= u.slot {
+		// The slot is only in that peer's snapshot: ask for it.
+		u.phase, u.at = waiting, r.now+uint64(r.c.RetransmitTicks)
+		r.send(m.From, &wire.Message{Kind: wire.KindFetch, Slot: r.chosen + 1, Until: max(m.Trimmed, r.chosen+1)}, 0)
+		return
+	}
+	for it := m.IterVotes(); ; {
+		v, ok := it.Next()
+		if !ok {
+			break
+		}
+		if v.Slot == u.slot {
+			u.see(v, m.Frame)
+		}
+	}
+	r.granted1(u, from)
+}
+
+// promisedHere counts the own promise once it is on the disk.
+func (r *Replica) promisedHere(s wire.Slot, b wire.Ballot) {
+	if u, _ := r.basic.find(s); u != nil && u.phase == preparing && u.ballot == b {
+		r.granted1(u, r.self)
+	}
+}
+
+// granted1 counts node i's promise; a quorum begins phase 2.
+func (r *Replica) granted1(u *run, i int) {
+	if u.grants.add(u.ballot, i) >= r.prepareQuorum {
+		r.startAccept(u)
+	}
+}
+
+// startAccept proposes: the highest vote that phase 1 found, else the own value, else a no-op (P2c). An own value that nobody
+// has seen goes elsewhere at once if something was found; one that was proposed here before may yet be chosen here, and
+// waits for the end of the slot.
+func (r *Replica) startAccept(u *run) {
+	var f *wire.Buffer
+	switch {
+	case u.from != nil:
+		f = copyAccept(u.found.Value.Bytes())
+		u.forget()
+		if u.value != nil && u.sent == 0 {
+			r.displace(u)
+		}
+	case u.value == nil:
+		f = wire.NewNoopAccept()
+	default:
+		if u.sent != 0 { // the buffer was shared with the network and the log
+			again := copyAccept(u.value.Bytes()[wire.AcceptHeadroom:])
+			u.value.Release()
+			u.value = again
+		}
+		f, u.sent = u.value, u.ballot
+	}
+	e := r.log.ensure(u.slot)
+	wire.SealAcceptIn(f, r.c.Cluster, r.c.Group, r.c.Self, u.ballot, u.slot, r.chosen, wire.ScopeSlot)
+	if f == u.value {
+		f.Retain()
+	}
+	r.log.put(e, f, u.ballot)
+	u.phase, u.at = accepting, r.now
+	e.sent = r.now
+	r.broadcastFrame(f, 0, ^nodeSet(0))
+	r.record(wire.Record{
+		Kind: wire.KindAccept, Group: r.c.Group, Ballot: u.ballot, Slot: u.slot, Chosen: r.chosen, Scope: wire.ScopeSlot,
+		Frame: f.Retain(),
+	})
+	r.acked(r.self, u.ballot, u.slot)
+}
+
+// copyAccept is an Accept frame, not yet sealed, with a copy of a batch.
+func copyAccept(batch []byte) *wire.Buffer {
+	f := wire.NewAccept(len(batch))
+	f.Append(batch)
+	return f
+}
+
+// onSlotReject learns of a higher ballot in a slot.
+func (r *Replica) onSlotReject(m *wire.Message) {
+	if u, _ := r.basic.find(m.Slot); u != nil && u.ballot == m.Ballot && m.Promised > m.Ballot {
+		r.basic.above = max(r.basic.above, m.Promised.Counter())
+		r.giveUp(u, m.Promised)
+	}
+}
+
+// overtaken is called when this replica has promised, or voted for, ballot b of another node in slot s.
+func (r *Replica) overtaken(s wire.Slot, b wire.Ballot) {
+	if r.basic == nil || b.Node() == r.c.Self {
+		return
+	}
+	r.basic.used = max(r.basic.used, s)
+	u, i := r.basic.find(s)
+	if u == nil || b <= u.ballot {
+		return
+	}
+	if e := r.log.get(s); e.frame != nil && e.ballot == b && u.sent == 0 {
+		// The other value is likely to win, and nobody has seen the own one.
+		if u.value != nil {
+			r.displace(u)
+		}
+		r.remove(u, i)
+		return
+	}
+	r.giveUp(u, b)
+}
+
+// giveUp ends a round that has met ballot b.
+func (r *Replica) giveUp(u *run, b wire.Ballot) {
+	u.above = max(u.above, b.Counter())
+	if u.phase == waiting {
+		return
+	}
+	u.lost++
+	r.basic.stats.Duels++
+	r.event(Event{Kind: EventDuel, Ballot: b, Slot: u.slot})
+	u.forget()
+	u.phase = waiting
+	if r.c.Backoff == BackoffNone {
+		r.startRound(u)
+		return
+	}
+	u.at = r.now + 1 + r.rng.below(1<<min(u.lost, backoffDoublings))
+}
+
+// backoffDoublings bounds the longest back-off, at 2^n ticks.
+const backoffDoublings = 6
+
+// displace moves the value of u to a slot of its own. u stays: its slot is to be finished.
+func (r *Replica) displace(u *run) {
+	f := u.value
+	if u.sent != 0 {
+		f = copyAccept(f.Bytes()[wire.AcceptHeadroom:])
+		u.value.Release()
+	}
+	u.value = nil
+	r.basic.own--
+	r.basic.stats.Displaced++
+	to := r.freeSlot()
+	r.out.Moved = append(r.out.Moved, Moved{u.slot, to})
+	r.event(Event{Kind: EventDisplaced, Slot: u.slot, To: to})
+	r.begins(to, f)
+}
+
+func (r *Replica) remove(u *run, i int) {
+	r.basic.runs = slices.Delete(r.basic.runs, i, i+1)
+	if u.value != nil {
+		r.basic.own--
+	}
+	u.release()
+}
+
+// ended is called when slot s has been learned.
+func (r *Replica) ended(s wire.Slot, e *entry) {
+	u, i := r.basic.find(s)
+	if u == nil {
+		return
+	}
+	if u.hole {
+		r.basic.stats.Holes++
+		r.basic.stats.HoleTicks += r.now - u.began
+	}
+	if u.value != nil {
+		if e.claim = u.claims(e); e.claim == ClaimNone {
+			r.displace(u) // to a later slot: the order of runs holds
+		} else {
+			r.basic.stats.Won++
+		}
+	}
+	r.remove(u, i)
+}
+
+// claims says whether the chosen value is the own one. That the bytes are equal says little: another node may have proposed
+// the same bytes on behalf of another client. The ballot of the vote settles it: it is that of the own proposal only if no
+// lower ballot has chosen the slot, because phase 1 of the own ballot found no vote.
+func (u *run) claims(e *entry) Claim {
+	switch {
+	case u.sent != 0 && e.ballot == u.sent:
+		return ClaimOwn
+	case u.sent != 0 && bytes.Equal(e.value().Bytes(), u.value.Bytes()[wire.AcceptHeadroom:]):
+		return ClaimEqual
+	}
+	return ClaimNone
+}
+
+// announce tells the others, with those before it, that slot s was chosen at ballot b. Who counts votes himself is not told.
+func (r *Replica) announce(s wire.Slot, b wire.Ballot) {
+	owner := r.index(b.Node())
+	if !r.learners(owner).has(r.self) {
+		return
+	}
+	to := (nodeSet(1)<<len(r.c.Nodes) - 1) &^ r.learners(owner)
+	if t := &r.basic.told; !t.add(to, b, s) {
+		r.flushTold()
+		*t = ackRun{to, b, s, 1}
+	}
+}
+
+// flushTold sends what announce has gathered.
+func (r *Replica) flushTold() {
+	if r.basic == nil || r.basic.told.count == 0 {
+		return
+	}
+	t := r.basic.told
+	r.basic.told = ackRun{}
+	r.sendTo(t.to, &wire.Message{Kind: wire.KindChosen, Ballot: t.ballot, Slot: t.first, Count: t.count}, 0)
+}
+
+// onChosen takes the word of a learner that slots were chosen at a ballot. The value is known here if this replica voted at
+// that ballot, or at a higher one; else it is asked for once it is in the way.
+func (r *Replica) onChosen(m *wire.Message) {
+	for s := m.Slot; s < m.Slot+wire.Slot(m.Count); s++ {
+		if s <= r.trimmed {
+			continue
+		}
+		if e := r.log.ensure(s); !e.chosen {
+			e.votes = tally{ballot: m.Ballot, nodes: ^nodeSet(0)}
+			e.told, e.sent = true, r.now
+			if plant.Is(plant.ChosenTakenForAnyVote) && e.frame != nil {
+				e.votes.ballot = e.ballot
+			}
+			r.settle(s, e)
+		}
+		r.basic.used = max(r.basic.used, s)
+	}
+	r.learnAnnounced()
+}
+
+// abandon drops everything under way: this replica has become suspect, and does not know what it has promised.
+func (r *Replica) abandon() {
+	for _, u := range r.basic.runs {
+		if u.value != nil {
+			r.out.Moved = append(r.out.Moved, Moved{From: u.slot})
+		}
+		u.release()
+	}
+	r.basic.runs, r.basic.own, r.basic.told = nil, 0, ackRun{}
+	if r.role == Proposer {
+		r.retire("it is suspect")
+	}
+}
+
+// forgetSlots drops what node i has promised or voted from the tallies that are open.
+func (r *Replica) forgetSlots(i int) {
+	for _, u := range r.basic.runs {
+		u.grants.nodes = u.grants.nodes.without(i)
+	}
+}
+
+// skipTo drops what is under way in slots that a snapshot holds. What was proposed there may be in it, and what was chosen
+// there is.
+func (r *Replica) skipTo(s wire.Slot) {
+	for k := r.chosen + 1; k <= min(s, r.log.last()); k++ {
+		if e := r.log.get(k); e.claim != ClaimNone {
+			r.out.Moved = append(r.out.Moved, Moved{From: k})
+		}
+	}
+	for len(r.basic.runs) > 0 && r.basic.runs[0].slot <= s {
+		u := r.basic.runs[0]
+		switch {
+		case u.value != nil && u.sent == 0:
+			r.basic.next = max(r.basic.next, s+1)
+			r.displace(u)
+		case u.value != nil:
+			r.out.Moved = append(r.out.Moved, Moved{From: u.slot})
+		}
+		r.remove(u, 0)
+	}
+}
