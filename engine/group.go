@@ -33,8 +33,7 @@ type Group struct {
 	driver    *GroupDriver // nil but in a simulator
 
 	// snapBusy holds a token while a snapshot is written, or restored.
-	snapBusy  chan struct{}
-	snapshots [snapshotsKept]wire.Slot // the newest written by this process, ascending; the writer of snapshots owns it
+	snapBusy chan struct{}
 
 	count  counters
 	stages stages

@@ -211,13 +211,25 @@ func (l *loop) step(f *wire.Buffer) {
 		l.g.count.peerInvalid.Inc()
 		return
 	}
-	if adds := l.msg.Kind == wire.KindAccept || l.msg.Kind == wire.KindLearn || l.msg.Kind == wire.KindPrepare; adds && l.g.overloaded() {
+	if l.adds() && l.g.overloaded() && !l.next() {
 		l.g.count.peerDropped.Inc()
 		return
 	}
 	l.g.count.peerFrames.Inc()
 	l.core.Step(&l.msg)
 	l.msg = wire.Message{}
+}
+
+// adds says that the message would add to what waits for the disk or the state machine. When they are behind it is dropped, but for
+// the value of the next slot: all others are of no use without it, and of a burst that comes again and again only the
+// first few are taken, which need not be the first slots.
+func (l *loop) adds() bool {
+	return l.msg.Kind == wire.KindAccept || l.msg.Kind == wire.KindLearn || l.msg.Kind == wire.KindPrepare
+}
+
+// next says that the message brings the next slot's value.
+func (l *loop) next() bool {
+	return l.msg.Kind != wire.KindPrepare && l.msg.Slot == l.core.Status().Chosen+1
 }
 
 // add queues a client's block.

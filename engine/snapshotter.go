@@ -142,21 +142,14 @@ func (j *snapshotJob) run() {
 	g.snapshotAt.Store(uint64(j.meta.Slot))
 	trim := g.transfers.pin(j.trim, j.meta.Slot)
 	// Snapshots at or above the trim mark can still be restarted from, should a newer one turn out to be damaged. Not all of
-	// them are kept: each holds the whole state, and a long log reaches back to many.
-	if err := snapshot.RemoveOlder(fs, dir, g.id, max(trim, g.oldestKept(j.meta.Slot))); err != nil {
+	// them are kept: a long log reaches back to many.
+	if err := errors.Join(snapshot.RemoveOlder(fs, dir, g.id, trim), snapshot.KeepNewest(fs, dir, g.id, snapshotsKept)); err != nil {
 		log.Error("old snapshots not removed", "err", err)
 	}
 	if trim == 0 {
 		return
 	}
 	g.mailbox.PutUrgent(event{kind: eventTrim, slot: trim})
-}
-
-// oldestKept adds the snapshot at slot s, and returns the oldest of those to be kept: 0 while there are few.
-func (g *Group) oldestKept(s wire.Slot) wire.Slot {
-	copy(g.snapshots[:], g.snapshots[1:])
-	g.snapshots[snapshotsKept-1] = s
-	return g.snapshots[0]
 }
 
 // stopWriter fails as soon as the node is stopping, so that Close does not wait for a large snapshot.

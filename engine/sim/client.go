@@ -178,7 +178,7 @@ func (op *operation) send() {
 // arrive hands the operation to a node.
 func (op *operation) arrive(to wire.NodeID) {
 	w, p := op.c.w, op.c.w.procs[to-1]
-	if p.d == nil {
+	if p.d == nil || p.deaf > w.now {
 		return
 	}
 	if p.pausedUntil > w.now {
@@ -224,7 +224,7 @@ func (op *operation) complete(by wire.NodeID, r *wire.Reply) {
 	}
 	kept := *r
 	kept.Results = bytes.Clone(r.Results)
-	if !w.net.calm && w.percent(w.k.Drop) {
+	if !w.net.calm && (w.percent(w.k.Drop) || w.procs[by-1].deaf > w.now) {
 		return
 	}
 	w.after(w.net.delay(), func() { op.replied(by, &kept) })

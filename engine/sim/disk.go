@@ -24,6 +24,7 @@ type disk struct {
 	armed     int  // Mem's operation at which the process crashes; 0: none
 	failSyncs int  // so many of the next syncs of the log fail
 	fullFor   int  // so many of the next preallocations fail: the disk is full
+	failSnaps int  // so many of the next writes and syncs of snapshots fail: the node lives on without
 	injected  bool // an error was injected into the present process
 
 	dirty map[string]bool       // files with content that was not synced
@@ -83,6 +84,12 @@ var (
 func (d *disk) hook(op vfs.Op) error {
 	inLog := filepath.Dir(op.Name) == d.walDir()
 	switch op.Kind {
+	case "create", "writev", "sync":
+		if d.failSnaps > 0 && filepath.Dir(op.Name) == d.snapDir() {
+			d.failSnaps--
+			d.w.counts["failed writes of snapshots"]++
+			return errFull
+		}
 	case "datasync":
 		if inLog && d.failSyncs > 0 {
 			d.failSyncs--

@@ -90,7 +90,7 @@ func drawKnobs(r *rand.Rand, nodes int) Knobs {
 		PromiseTotal: pick[int64](r, 256<<10, 1<<20, 1<<30),
 		Limits: engine.Limits{
 			PeerItems: pick(r, 256, 1<<16), PeerBytes: pick(r, 64<<10, 64<<20), ClientBytes: pick[int64](r, 16<<10, 64<<20),
-			SyncBacklog: pick[int64](r, 1, 16<<10, 128<<20), ApplyBacklog: pick[int64](r, 1, 16<<10, 128<<20),
+			SyncBacklog: pick[int64](r, 1<<10, 16<<10, 128<<20), ApplyBacklog: pick[int64](r, 1<<10, 16<<10, 128<<20),
 			ReceiverItems: pick(r, 4, 64), Sessions: pick(r, 2, 1<<14),
 		},
 

@@ -2,10 +2,13 @@ package sim
 
 import (
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/paxbench/paxbench/engine/kv"
 	"github.com/paxbench/paxbench/engine/paxos"
+	"github.com/paxbench/paxbench/engine/snapshot"
+	"github.com/paxbench/paxbench/engine/wal"
 	"github.com/paxbench/paxbench/wire"
 )
 
@@ -25,7 +28,7 @@ func (w *world) settle() {
 	}
 	for i, at := range order {
 		p := w.procs[at]
-		p.disk.armed, p.disk.failSyncs, p.disk.fullFor = 0, 0, 0
+		p.disk.armed, p.disk.failSyncs, p.disk.fullFor, p.disk.failSnaps, p.deaf = 0, 0, 0, 0, 0
 		p.disk.mem.CrashAt(0)
 		switch {
 		case i < lost && w.chance(2) && p.d != nil:
@@ -46,13 +49,43 @@ func (w *world) settle() {
 		}
 		p.poke()
 	}
+	partial := lost == 0 && w.k.Nodes > 2 && w.chance(3)
+	if partial {
+		w.net.partial()
+	}
 	// What is still under way belongs to the time of the faults.
 	w.runUntil(w.now+int64(w.k.LateBy+300*time.Millisecond), nil)
-	w.progress()
+	w.quiet = true
+	if partial {
+		w.progress("L2", 12)
+		w.net.heal()
+	}
+	w.progress("L1", 4)
 	w.abdicates()
 	w.replies()
 	w.equal()
-	w.runUntil(w.now+int64(300*time.Millisecond), nil) // logs are trimmed behind what was installed last
+	w.ends()
+}
+
+// partial leaves only some links up, so that at least one node is connected to a quorum: a star with one node in the middle (the
+// others have lost the quorum; if one of them led, it is constrained), perhaps with more links, or a chain (FAULTS.md F4).
+func (n *network) partial() {
+	size := n.w.k.Nodes
+	order, kind := n.w.rng.Perm(size), n.w.rng.IntN(3)
+	n.w.counts["partial connectivity at the end"]++
+	for i := range size {
+		for j := range i {
+			up := j == 0
+			switch kind {
+			case 1:
+				up = i-j == 1
+			case 2:
+				up = j == 0 || n.w.chance(3)
+			}
+			a, b := order[i], order[j]
+			n.cut[a][b], n.cut[b][a] = !up, !up
+		}
+	}
 }
 
 // timeout is the longest silence before an election, by the slowest clock.
@@ -60,8 +93,9 @@ func (w *world) timeout() time.Duration {
 	return time.Duration(float64(2*w.k.ElectionTicks) * float64(w.k.Tick) / 0.95)
 }
 
-// progress demands a leader and something done that was begun after the faults (L1, and L4 if a disk is stalled).
-func (w *world) progress() {
+// progress demands that within so many election timeouts there is a leader and something was done that was begun after the faults:
+// L1; L2 if not everybody is connected: then a leader that has no quorum, and nodes that are behind, have to get out of the way first.
+func (w *world) progress(property string, timeouts int) {
 	begun := w.now
 	for _, o := range w.oracles {
 		o.begun = o.prefix
@@ -74,11 +108,11 @@ func (w *world) progress() {
 		}
 		return true
 	}
-	limit := 4*w.timeout() + 40*(w.k.Delay+w.k.Sync+w.k.Turn+w.k.Apply)
+	limit := time.Duration(timeouts)*w.timeout() + 40*(w.k.Delay+w.k.Sync+w.k.Turn+w.k.Apply)
 	if !w.runUntil(w.now+int64(limit), done) {
 		for _, o := range w.oracles {
 			if o.prefix == o.begun {
-				w.fail("L1", 0, o.prefix, "group %d: nothing was chosen for %v after the faults had stopped: %s", o.g, time.Duration(w.now-begun), w.roles())
+				w.fail(property, 0, o.prefix, "group %d: nothing was chosen for %v after the faults had stopped: %s", o.g, time.Duration(w.now-begun), w.roles())
 			}
 		}
 	}
@@ -154,6 +188,42 @@ func (w *world) equal() {
 	}
 }
 
+// ends demands that nothing goes on for ever (L7): snapshots being sent come to an end, and nodes that have everything ask for
+// nothing. Logs are trimmed meanwhile behind what was installed last.
+func (w *world) ends() {
+	sent := func() bool {
+		for _, p := range w.procs {
+			if w.sound(p) {
+				for _, r := range p.reps {
+					if r.d.Transfers() > 0 && w.listens() {
+						return false
+					}
+				}
+			}
+		}
+		return true
+	}
+	if !w.runUntil(w.now+int64(10*time.Second), sent) {
+		w.fail("L7", 0, 0, "a snapshot is still being sent to a node that has caught up")
+	}
+	w.runUntil(w.now+int64(300*time.Millisecond), nil)
+	taught := w.taught
+	w.runUntil(w.now+int64(200*time.Millisecond), nil)
+	if w.taught > taught {
+		w.fail("L7", 0, 0, "everybody has caught up, and %d slots were taught in the last 200 ms", w.taught-taught)
+	}
+}
+
+// listens says that nobody is down or stalled: to such a node a snapshot may be sent in vain for a while.
+func (w *world) listens() bool {
+	for _, p := range w.procs {
+		if !w.sound(p) {
+			return false
+		}
+	}
+	return true
+}
+
 // leads says whether the node leads any group.
 func (p *proc) leads() bool {
 	if p.d != nil {
@@ -189,29 +259,10 @@ func (w *world) judge() {
 		if !w.sound(p) {
 			continue
 		}
-		behind := 0
 		for _, r := range p.reps {
 			w.compareState(r)
-			behind += int(r.o.prefix - min(r.o.prefix, r.o.known(p.disk).snap))
 		}
-		names, err := p.disk.mem.List(p.disk.walDir())
-		if err != nil {
-			w.fail("S17", p.id, 0, "%v", err)
-		}
-		segments := 0
-		for _, n := range names {
-			if filepath.Ext(n) == ".wal" {
-				segments++
-			}
-		}
-		// Every record takes a sector at least and 100 bytes at least: a log takes at most 10 times the bytes of its
-		// records. Retained are SnapshotBytes and, for peers, pinFactor+1 times RetainBytes; what comes in while a
-		// snapshot is written, and while one is received, comes on top; and what was learned behind the last snapshot at
-		// one go, because the next one is taken when the next slot is applied.
-		most := 40 + 10*w.k.Groups*int(w.k.SnapshotBytes+5*w.k.RetainBytes)/int(w.k.SegmentBytes) + behind
-		if segments > most {
-			w.fail("S17", p.id, 0, "%d segment files, at most %d expected", segments, most)
-		}
+		w.files(p)
 	}
 }
 
@@ -245,4 +296,59 @@ func (w *world) compareState(r *replica) {
 	if rows != len(m.keys) {
 		w.fail("S11", id, 0, "%d keys, expected %d", rows, len(m.keys))
 	}
+}
+
+// files demands that no file is left that nobody needs (S17): the oldest segment holds a slot above its group's trim mark, unless it was
+// still being filled when the last mark was made; of spare segments there are wal.SparesDefault; of each group's snapshots
+// three, and one copy under way.
+func (w *world) files(p *proc) {
+	d, oldest, needed := p.disk, "", false
+	segments, marked := 0, 0 // so far; when the last mark was made
+	marks := make([]wire.Slot, w.k.Groups)
+	last := ""
+	_, err := wal.InspectFS(d.mem, d.walDir(), func(e *wal.Entry) error {
+		if e.File != last {
+			segments, last = segments+1, e.File
+		}
+		if oldest == "" {
+			oldest = e.File
+		}
+		r, ok := witness(e.Record.Frame.Bytes())
+		switch {
+		case ok && r.kind == wire.KindRecTrim && r.slot > marks[r.group-1]:
+			marks[r.group-1], marked = r.slot, segments
+		case ok && e.File == oldest && r.kind != wire.KindRecPromise && r.kind != wire.KindRecTrim && r.slot > d.known[r.group-1].trim:
+			needed = true
+		}
+		return nil
+	})
+	if err != nil {
+		w.fail("S15", p.id, 0, "its log would be refused: %v", err)
+	}
+	if marked > 2 && !needed {
+		w.fail("S17", p.id, 0, "%s is still there, and nothing in it is needed", oldest)
+	}
+	spares, snaps, copies := 0, 0, 0
+	for _, name := range append(w.list(p, d.walDir()), w.list(p, d.snapDir())...) {
+		_, _, snap := snapshot.ParseName(name)
+		switch {
+		case strings.HasPrefix(name, "spare-"):
+			spares++
+		case snap:
+			snaps++
+		case filepath.Ext(name) == ".part" || filepath.Ext(name) == ".tmp":
+			copies++
+		}
+	}
+	if g := w.k.Groups; spares > wal.SparesDefault || snaps > 3*g || copies > 2*g {
+		w.fail("S17", p.id, 0, "%d spare segments, %d snapshots, %d copies under way", spares, snaps, copies)
+	}
+}
+
+func (w *world) list(p *proc, dir string) []string {
+	names, err := p.disk.mem.List(dir)
+	if err != nil {
+		w.fail("S17", p.id, 0, "%v", err)
+	}
+	return names
 }

@@ -41,6 +41,9 @@ var faults = []fault{
 	{"pause", 3, (*nemesis).pause},
 	{"leader asleep", 3, (*nemesis).asleep},
 	{"failed sync", 2, func(n *nemesis, p *proc) { p.disk.failSyncs++ }},
+	{"snapshots fail", 2, func(n *nemesis, p *proc) { p.disk.failSnaps += 1 + n.w.rng.IntN(5) }},
+	{"clock jumps", 1, func(n *nemesis, p *proc) { p.skew += int64(n.w.between(0, 30*time.Second)) }},
+	{"leader's clients cut off", 1, (*nemesis).unheard},
 	{"full disk", 1, func(n *nemesis, p *proc) { p.disk.fullFor++ }},
 	{"disk stall", 2, (*nemesis).stall},
 	{"slow machine", 1, func(n *nemesis, p *proc) { p.slow = n.w.between(0, 10*time.Millisecond) }},
@@ -178,6 +181,15 @@ func (n *nemesis) asleep(*proc) {
 	}
 }
 
+// unheard cuts the leader off from its clients, not from its peers: it goes on leading, and requests have to find another way.
+func (n *nemesis) unheard(*proc) {
+	for _, p := range n.w.procs {
+		if p.leads() {
+			p.deaf = n.w.now + int64(n.w.between(10*time.Millisecond, time.Second))
+		}
+	}
+}
+
 func (n *nemesis) stall(p *proc) {
 	n.w.counts["disk stalls"]++
 	p.stalledUntil = n.w.now + int64(n.w.between(50*time.Millisecond, pick(n.w.rng, 500*time.Millisecond, 3*time.Second)))
@@ -243,8 +255,9 @@ func (n *nemesis) emptied(p *proc) {
 	p.restartLater()
 }
 
-// damaged flips a bit in the log in front of an intact group: it was durable, so this is no torn tail, and the node must
-// refuse to start (FAULTS.md F17). Then the disk is as it was: the atlas allows no node to be lost for good.
+// damaged damages the log in front of an intact group, in one of the ways of a disk: a flipped bit, a sector that is all zeros, one
+// that holds what belongs elsewhere, one that was never written again. What was there was durable, so this is no torn tail, and the node must
+// refuse to start (FAULTS.md F17, F18, F19). Then the disk is as it was: the atlas allows no node to be lost for good.
 func (n *nemesis) damaged(p *proc) {
 	p.crash(false)
 	image := p.disk.mem.Clone()
@@ -264,7 +277,7 @@ func (n *nemesis) damaged(p *proc) {
 	if err == nil && len(places) > 0 {
 		at := places[n.w.rng.IntN(len(places))]
 		image.Corrupt(filepath.Join(p.disk.walDir(), filepath.Base(at.file)), func(b []byte) []byte {
-			b[at.from+n.w.rng.Int64N(at.to-at.from)] ^= 1 << n.w.rng.IntN(8)
+			n.damage(b, at.from, at.to)
 			return b
 		})
 		n.elsewhere(p, image, func(d *engine.Driver, err error) {
@@ -280,6 +293,27 @@ func (n *nemesis) damaged(p *proc) {
 		})
 	}
 	p.restartLater()
+}
+
+// damage changes bytes from..to of a file: one bit, or the part of one sector that lies within.
+func (n *nemesis) damage(b []byte, from, to int64) {
+	bit := from + n.w.rng.Int64N(to-from)
+	first := max(from, bit/vfs.SectorSize*vfs.SectorSize)
+	sector := b[first:min(to, first/vfs.SectorSize*vfs.SectorSize+vfs.SectorSize)]
+	was := string(sector)
+	switch n.w.rng.IntN(4) {
+	case 0:
+		clear(sector)
+	case 1:
+		copy(sector, b[n.w.rng.Int64N(from+1):])
+	case 2:
+		for i := range sector {
+			sector[i] = byte(n.w.rng.Uint32())
+		}
+	}
+	if string(sector) == was {
+		b[bit] ^= 1 << n.w.rng.IntN(8)
+	}
 }
 
 // rotten flips a bit in the newest snapshot. The node must pass it over: start from an older one and the log, or say that slots

@@ -86,9 +86,11 @@ func (n *network) damage(f *wire.Buffer) *wire.Buffer {
 	case 1:
 		c.SetBytes(p[:n.w.rng.IntN(len(p))])
 	default: // the end of another frame spliced on
-		for i := len(p) / 2; i < len(p); i++ {
-			p[i] = byte(n.w.rng.Uint32())
+		if len(n.old) > 0 {
+			other := n.old[n.w.rng.IntN(len(n.old))].frame.Bytes()
+			copy(p[len(p)/2:], other[len(other)/2:])
 		}
+		p[len(p)-1] ^= 1
 	}
 	return c
 }
@@ -163,6 +165,9 @@ func (t *port) Send(to wire.NodeID, f *wire.Buffer) bool {
 		t.p.w.fail("S18", t.p.id, 0, "sends a malformed frame: %v", err)
 	}
 	t.p.w.oracles[m.Group-1].sent(t.p, &m)
+	if m.Kind == wire.KindLearn && t.p.w.sound(t.p.w.procs[to-1]) {
+		t.p.w.taught++
+	}
 	return t.p.w.net.send(t.p.id, to, f)
 }
 

@@ -16,16 +16,17 @@ import (
 // oracle sees everything of a group: what every disk holds, every frame that leaves a node, every slot that is applied, every
 // reply. It knows what is chosen from the definition, a quorum of durable votes at one ballot, and not from anybody's word.
 type oracle struct {
-	w      *world
-	g      wire.GroupID
-	model  model // what the chosen slots mean
-	quorum int
-	slots  []slotTruth         // by slot; [0] is unused
-	prefix wire.Slot           // every slot up to here is chosen
-	grown  int64               // when the prefix last grew
-	begun  wire.Slot           // the prefix when faults stopped
-	owners map[wire.Ballot]int // life of the process that prepares a ballot
-	recall recall
+	w       *world
+	g       wire.GroupID
+	model   model // what the chosen slots mean
+	quorum  int
+	slots   []slotTruth         // by slot; [0] is unused
+	prefix  wire.Slot           // every slot up to here is chosen
+	grown   int64               // when the prefix last grew
+	begun   wire.Slot           // the prefix when faults stopped
+	owners  map[wire.Ballot]int // life of the process that prepares a ballot
+	recall  recall
+	ballots int // prepared since
 
 	// acked is the highest slot that anybody outside knows to be done: of a reply or of a read. What is asked for later
 	// lies behind it.
@@ -227,12 +228,16 @@ func (o *oracle) sent(p *proc, m *wire.Message) {
 	switch m.Kind {
 	case wire.KindAccept:
 		o.round(p.id, m.Slot, m.Ballot, hashBytes(m.Value.Bytes()))
+		o.below(p, m)
 	case wire.KindPrepare:
 		if k.promise < m.Ballot {
 			o.w.fail("S3", p.id, 0, "Prepare at ballot %v leaves, its disk holds promise %v", m.Ballot, k.promise)
 		}
 		if life, ok := o.owners[m.Ballot]; ok && life != p.life {
 			o.w.fail("S5", p.id, 0, "ballot %v is prepared again after a restart", m.Ballot)
+		}
+		if _, ok := o.owners[m.Ballot]; !ok {
+			o.duels(p, m.Ballot)
 		}
 		o.owners[m.Ballot] = p.life
 	case wire.KindPromise:
@@ -255,6 +260,30 @@ func (o *oracle) sent(p *proc, m *wire.Message) {
 		}
 	case wire.KindReject:
 		o.w.counts["ballot races"]++
+	}
+}
+
+// below demands that a leader leaves no hole below what it proposes: the slot before is chosen, or proposed at its ballot (S7; nothing
+// above a hole would ever be applied).
+func (o *oracle) below(p *proc, m *wire.Message) {
+	if m.Slot-1 <= o.prefix || o.slot(m.Slot-1).chosen {
+		return
+	}
+	for _, r := range o.slots[m.Slot-1].rounds {
+		if r.ballot == m.Ballot {
+			return
+		}
+	}
+	o.w.fail("S7", p.id, m.Slot, "proposes at ballot %v above a hole: slot %d is neither chosen nor proposed at this ballot", m.Ballot, m.Slot-1)
+}
+
+// duels bounds the ballots that are used once the faults have stopped and their frames have arrived (L3): every node may try a few
+// times, until one has won. A stalled disk costs one election more.
+func (o *oracle) duels(p *proc, b wire.Ballot) {
+	if o.w.quiet {
+		if o.ballots++; o.ballots > 6*o.w.k.Nodes {
+			o.w.fail("L3", p.id, o.prefix, "group %d: ballot %v is the %dth since the faults stopped: %s", o.g, b, o.ballots, o.w.roles())
+		}
 	}
 }
 

@@ -32,6 +32,7 @@ type proc struct {
 
 	pausedUntil  int64
 	stalledUntil int64 // the disk finishes nothing before
+	deaf         int64 // no client reaches it before
 	slow         time.Duration
 	acceptTorn   bool // start although the log's end is not whole
 }

@@ -74,6 +74,8 @@ type world struct {
 	ring   [128]entry
 	counts Counts
 	fresh  bool // clients begin new operations
+	quiet  bool // the faults are over, and what they left on the network has arrived
+	taught int  // Learn frames sent to nodes with a working disk
 }
 
 // Run plays the schedule of o.Seed to its end or to the first violation.

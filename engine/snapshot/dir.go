@@ -65,6 +65,15 @@ func RemoveOlder(fs FS, dir string, g wire.GroupID, keep wire.Slot) error {
 	})
 }
 
+// KeepNewest removes all but the newest count snapshots of group g, however far back the log reaches: each holds the whole state.
+func KeepNewest(fs FS, dir string, g wire.GroupID, count int) error {
+	slots, err := listSlots(orOS(fs), dir, g)
+	if err != nil || len(slots) <= count {
+		return err
+	}
+	return RemoveOlder(fs, dir, g, slots[count-1])
+}
+
 // Clean removes what crashes left behind of group g: temporary files, and part files of copies at or below slot have,
 // the newest snapshot there is. Part files of newer copies stay, so that they can be resumed. Call it after Latest and
 // before any Write or Receiver of the group: it syncs the directory in any case, because the crash may have been between
