@@ -15,6 +15,7 @@ import (
 type History struct {
 	fresh bool // keys begin unwritten
 	cut   int64
+	most  int // calls
 	calls []call
 	keys  map[uint64][]event
 
@@ -41,16 +42,19 @@ type event struct {
 }
 
 // CallsMax bounds the calls of a history in memory.
-const CallsMax = 1 << 23
+const CallsMax = 1 << 22
 
 // New makes an empty history. fresh: no key was written before it.
 func New(fresh bool) *History {
-	return &History{fresh: fresh, cut: history.Never, keys: map[uint64][]event{}}
+	return &History{fresh: fresh, cut: history.Never, most: CallsMax, keys: map[uint64][]event{}}
 }
 
-// Add adds a call. false: there are CallsMax already.
+// Add adds a call. false: there are CallsMax already, and operations sent since are not judged.
 func (h *History) Add(c *history.Call) bool {
-	if len(h.calls) >= CallsMax {
+	if len(h.calls) >= h.most {
+		if len(c.Ops) > 0 {
+			h.Cut(c.Invoke)
+		}
 		return false
 	}
 	h.calls = append(h.calls, call{

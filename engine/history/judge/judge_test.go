@@ -400,6 +400,46 @@ func TestStaleReads(t *testing.T) {
 	}
 }
 
+// What can go wrong: a history that does not fit in memory is judged as if what is missing had never been done.
+func TestTooManyCalls(t *testing.T) {
+	calls := newScript(11).run(400)
+	h := New(true)
+	h.most = 150
+	refused := 0
+	for i := range calls {
+		if !h.Add(&calls[i]) {
+			refused++
+		}
+	}
+	if slots, keys := h.BySlot(), h.ByKey(time.Minute); refused != 250 || slots.Violations+keys.Violations != 0 || slots.Ops < 50 {
+		t.Errorf("%d refused: %+v %+v", refused, slots, keys)
+	}
+}
+
+// What can go wrong: hundreds of reads and writes of one key under way at once, and porcupine tries all orders of them.
+func TestReadsAmongManyWrites(t *testing.T) {
+	s := &script{kv: kv.New()}
+	rng := rand.New(rand.NewPCG(1, 9))
+	var calls []history.Call
+	for i := range 6000 {
+		at := int64(i) * 10
+		c := history.Call{Client: uint32(i % 600), Invoke: at - rng.Int64N(3000), Return: at + rng.Int64N(3000), Session: uint64(i+1) << 16, First: 1, Count: 1}
+		op := history.Op{Kind: kv.OpPut, Arg: history.Int(uint64(i))}
+		cmd := kv.AppendPut(nil, keyName(0), binary.LittleEndian.AppendUint64(nil, uint64(i)))
+		if rng.IntN(2) == 0 {
+			op, cmd = history.Op{Kind: kv.OpGet}, kv.AppendGet(nil, keyName(0))
+		}
+		s.slot++
+		op.Take(s.apply([][]byte{cmd})[0])
+		c.Slot, c.Ops = uint64(s.slot), []history.Op{op}
+		calls = append(calls, c)
+	}
+	slots, keys := judgeBoth(calls, true)
+	if slots.Violations+keys.Violations != 0 || keys.Keys != 1 {
+		t.Errorf("%+v %+v", slots, keys)
+	}
+}
+
 // What can go wrong: a key that everybody writes at once, or a time limit that is no limit, and a run waits for its verdict
 // for ever. Hundreds of operations under way on one key, some of unknown outcome, are decided in little time; without
 // time, nothing is.

@@ -45,15 +45,14 @@ func (h *History) ByKey(limit time.Duration) *Report {
 
 // keyOps are the operations on a key that can be judged without slots.
 type keyOps struct {
-	known  []*event        // with their results, by the version before them
-	maybe  []*event        // that may have written
-	exists map[uint64]bool // versions written by known ones
-	fresh  bool
+	known []*event // with their results, by the version before them
+	maybe []*event // that may have written
+	fresh bool
 }
 
 // timeless picks a key's operations. Stale queries are none: their place in time is not given.
 func (h *History) timeless(key uint64) keyOps {
-	ops := keyOps{exists: map[uint64]bool{}, fresh: h.fresh}
+	ops := keyOps{fresh: h.fresh}
 	events := h.keys[key]
 	for i := range events {
 		e := &events[i]
@@ -66,9 +65,6 @@ func (h *History) timeless(key uint64) keyOps {
 			}
 		case c.invoke < h.cut:
 			ops.known = append(ops.known, e)
-			if wrote(&e.Op) {
-				ops.exists[e.Version] = true
-			}
 		}
 	}
 	slices.SortStableFunc(ops.known, func(a, b *event) int { return cmp.Compare(a.Version, b.Version) })
@@ -114,7 +110,7 @@ func (h *History) window(r *Report, ops *keyOps, known []*event, left time.Durat
 	if left <= 0 {
 		return false
 	}
-	first, last := known[0].Version, known[len(known)-1].Version
+	first := known[0].Version
 	start := state{version: first, known: false}
 	switch {
 	case known[0] == ops.known[0] && ops.fresh:
@@ -137,7 +133,7 @@ func (h *History) window(r *Report, ops *keyOps, known []*event, left time.Durat
 		}
 	}
 	r.Ops += len(known)
-	model := ops.model(start, last)
+	model := newModel(start, known)
 	verdict, info := porcupine.CheckOperationsVerbose(model, list, left)
 	switch verdict {
 	case porcupine.Ok:
@@ -174,44 +170,69 @@ func gaps(known []*event, from uint64) bool {
 	return known[len(known)-1].Version-from > written
 }
 
-// model is a key, from a state on, up to version last.
-func (o *keyOps) model(start state, last uint64) porcupine.Model {
+// model is a key within a run of its versions, for porcupine.
+type model struct {
+	last    uint64
+	written map[uint64]bool // versions written by known operations
+	seen    map[uint64]int  // known operations that saw a version and wrote nothing
+}
+
+// moment is the model's state: the key's, and how many of those that see its version have been placed. All of them lie
+// before the next write. Without this rule the search would place the write first, and notice only when the time of a
+// reader that was left behind is over; until then it tries every combination of such mistakes.
+type moment struct {
+	state
+	placed int
+}
+
+func newModel(start state, known []*event) porcupine.Model {
+	m := &model{last: known[len(known)-1].Version, written: map[uint64]bool{}, seen: map[uint64]int{}}
+	for _, e := range known {
+		if wrote(&e.Op) {
+			m.written[e.Version] = true
+		} else {
+			m.seen[e.Version]++
+		}
+	}
 	return porcupine.Model{
-		Init: func() any { return start },
-		Step: func(s, in, _ any) (bool, any) {
-			now, op := s.(state), in.(input)
-			if !op.unknown {
-				next, _, ok := step(now, &op.e.Op)
-				return ok, next
-			}
-			return o.maybeStep(now, op.e, last)
-		},
-		Equal: func(a, b any) bool { return a.(state) == b.(state) },
+		Init:  func() any { return moment{state: start} },
+		Step:  func(s, in, _ any) (bool, any) { return m.step(s.(moment), in.(input)) },
+		Equal: func(a, b any) bool { return a.(moment) == b.(moment) },
 		Hash: func(s any) uint64 {
-			v := s.(state)
-			return v.version*0x9e3779b97f4a7c15 ^ v.value.Bits
+			v := s.(moment)
+			return (v.version*0x9e3779b97f4a7c15^v.value.Bits)*0x9e3779b97f4a7c15 + uint64(v.placed)
 		},
 	}
 }
 
+func (m *model) step(now moment, op input) (bool, moment) {
+	if op.unknown {
+		return m.maybeStep(now, op.e)
+	}
+	next, _, ok := step(now.state, &op.e.Op)
+	if !wrote(&op.e.Op) {
+		return ok, moment{next, now.placed + 1}
+	}
+	return ok && now.placed == m.seen[now.version], moment{state: next}
+}
+
 // maybeStep is a step of an operation of unknown outcome. It has its effect where a version is missing and nowhere else;
 // when all that is known has been seen, it may as well have had none.
-func (o *keyOps) maybeStep(s state, e *event, last uint64) (bool, state) {
-	if s.version >= last {
+func (m *model) maybeStep(s moment, e *event) (bool, moment) {
+	switch {
+	case s.version >= m.last:
 		return true, s
-	}
-	if o.exists[s.version+1] {
+	case m.written[s.version+1] || s.placed != m.seen[s.version]:
 		return false, s
+	case s.known:
+		next, _ := execute(s.state, &e.Op)
+		return next.version != s.version, moment{state: next}
 	}
-	if !s.known {
-		next := state{version: s.version + 1}
-		if e.Arg != history.None {
-			next.known, next.present, next.value = true, true, e.Arg
-		}
-		return true, next
+	next := state{version: s.version + 1}
+	if e.Arg != history.None {
+		next.known, next.present, next.value = true, true, e.Arg
 	}
-	next, _ := execute(s, &e.Op)
-	return next.version != s.version, next
+	return true, moment{state: next}
 }
 
 // explain reports that a run of versions has no linearization: how far the longest attempt came, and what did not fit
@@ -226,7 +247,7 @@ func (h *History) explain(r *Report, model porcupine.Model, known []*event, star
 		}
 	}
 	in := map[*event]bool{}
-	s := any(start)
+	s := any(moment{state: start})
 	for _, op := range longest {
 		in[op.Input.(input).e] = true
 		_, s = model.Step(s, op.Input, nil)
@@ -247,5 +268,5 @@ func (h *History) explain(r *Report, model porcupine.Model, known []*event, star
 		behind = fmt.Sprintf("%d operations, the last {%s},", n, h.name(longest[n-1].Input.(input).e))
 	}
 	r.find("porcupine: no order of the operations on %s agrees with real time and results: after %s which leave %v, there is no place for %s",
-		h.keyName(known[0].Key), behind, s.(state), strings.Join(names, ", "))
+		h.keyName(known[0].Key), behind, s.(moment).state, strings.Join(names, ", "))
 }
