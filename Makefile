@@ -28,7 +28,7 @@ PEERFLAGS   ?=
 # The packages with goroutines or shared buffers; the race detector costs them the most and finds the most there.
 CORE := ./wire/... ./batching/... ./engine/...
 
-.PHONY: help build test race invariants lint actionlint staticcheck compare compare-demo fuzz sim planted explore bench run check results report peers peers-quick clean
+.PHONY: help build test race invariants lint actionlint staticcheck compare compare-demo fuzz sim planted explore bench run check results report peers peers-quick peers-failover clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -125,11 +125,14 @@ compare-demo: ## a build slower by a tenth must be found TIMES=10 times out of 1
 	@bench/compare/demo.sh $(TIMES) $(COMPAREFLAGS)
 
 # A module of its own: the peers' dependencies are not ours. See bench/peers/README.md.
-peers: ## the same work on etcd raft, hashicorp raft, dragonboat and here, about 10 minutes; peers-quick: 2 (PEERFLAGS=more flags)
+peers: ## the same work on etcd raft, hashicorp raft, dragonboat and here, about 15 minutes; peers-quick: 3; peers-failover: 15 (PEERFLAGS=more flags)
 	cd bench/peers && $(GO) run . run $(PEERFLAGS)
 
 peers-quick:
 	cd bench/peers && $(GO) run . run --quick $(PEERFLAGS)
+
+peers-failover:
+	cd bench/peers && $(GO) run . failover $(PEERFLAGS)
 
 clean: ## remove what builds and runs leave behind
 	rm -rf paxbench paxbench-data *.test *.prof

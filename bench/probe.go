@@ -118,6 +118,8 @@ func probePipe(ctx context.Context, dir, binary string, length time.Duration) (e
 	if err != nil {
 		return env.PipeResult{}, errors.Join(err, followers.Close())
 	}
-	result, err := leader.Run(ctx, length)
+	load := env.ProbeLoad
+	load.Length = length
+	result, err := leader.Run(ctx, load)
 	return result, errors.Join(err, leader.Close(), followers.Close())
 }

@@ -19,18 +19,23 @@ import (
 // with one fdatasync per group, Accepted frames back, and a frame counts when a majority has it. No ballots, no batcher, no
 // clients, no state machine: what is left is the bound on what a protocol over these parts can reach on this machine.
 
-// The probe's frames: PipeCommands commands of PipeCommandBytes, PipeWindow frames in flight.
-const (
-	PipeCommands     = 512
-	PipeCommandBytes = 16
-	PipeWindow       = 32
-)
+// PipeLoad is what the pipe is to carry: frames of Commands commands of CommandBytes each, Window of them in flight.
+type PipeLoad struct {
+	Commands     int
+	CommandBytes int // at least 2
+	Window       int // at most pipeWindowMax
+	Length       time.Duration
+}
+
+// ProbeLoad is the probe's.
+var ProbeLoad = PipeLoad{Commands: 512, CommandBytes: 16, Window: 32, Length: time.Second}
 
 const (
 	pipeGroup        = wire.GroupID(1)
 	pipeSegmentBytes = 8 << 20
-	// pipeTrimEvery slots the log is told to forget what is PipeWindow behind, so that the probe's disk use is bounded.
+	// pipeTrimEvery slots the log is told to forget what is pipeWindowMax behind, so that the probe's disk use is bounded.
 	pipeTrimEvery = 256
+	pipeWindowMax = 128
 	// pipeResend is the pause before a frame is sent again that nobody acknowledges.
 	pipeResend = 20 * time.Millisecond
 	// pipeConnectLimit bounds the wait for the first acknowledgement from everyone.
@@ -59,6 +64,7 @@ type PipeNode struct {
 
 	// The rest is the leader's and belongs to its goroutine.
 	acks *batching.Mailbox[pipeAck]
+	next wire.Slot // behind the last one sent
 }
 
 type pipeEvent struct {
@@ -163,7 +169,7 @@ func (n *PipeNode) sync() {
 			n.acknowledge(events)
 			if last := len(events) - 1; last >= 0 && events[last].slot > trimmed+pipeTrimEvery {
 				trimmed = events[last].slot
-				n.err = n.log.Trim(pipeGroup, max(trimmed, 2*PipeWindow)-2*PipeWindow)
+				n.err = n.log.Trim(pipeGroup, max(trimmed, 2*pipeWindowMax)-2*pipeWindowMax)
 			}
 		}
 		for _, e := range events {
@@ -216,6 +222,7 @@ type PipeResult struct {
 // pipeRun is the leader's side of a measurement.
 type pipeRun struct {
 	n        *PipeNode
+	load     PipeLoad
 	batch    []byte
 	majority int
 	slots    map[wire.Slot]*pipeSlot
@@ -231,17 +238,22 @@ type pipeSlot struct {
 	nodes uint64 // that have it, as bits
 }
 
-// Run drives the pipe from node 1 for length, after every node has answered once.
-func (n *PipeNode) Run(ctx context.Context, length time.Duration) (PipeResult, error) {
-	r := &pipeRun{n: n, batch: pipeBatch(), majority: len(n.config.Peers)/2 + 1, slots: map[wire.Slot]*pipeSlot{}, next: 1, lowest: 1}
+// Run drives the pipe from node 1, after every node has answered once. It may be called again.
+func (n *PipeNode) Run(ctx context.Context, load PipeLoad) (PipeResult, error) {
+	if load.Commands < 1 || load.CommandBytes < 2 || load.Window < 1 || load.Window > pipeWindowMax {
+		return PipeResult{}, fmt.Errorf("env: pipe: load %+v", load)
+	}
+	first := n.next + 1
+	r := &pipeRun{n: n, load: load, batch: pipeBatch(load), majority: len(n.config.Peers)/2 + 1, slots: map[wire.Slot]*pipeSlot{}, next: first, lowest: first}
 	if err := r.connect(ctx); err != nil {
 		return PipeResult{}, err
 	}
+	defer func() { n.next = r.next }()
 	begin := time.Now()
 	r.sample = r.sample[:0]
 	var acks []pipeAck
-	for time.Since(begin) < length {
-		for r.next < r.lowest+PipeWindow {
+	for time.Since(begin) < load.Length {
+		for r.next < r.lowest+wire.Slot(load.Window) {
 			r.send(r.next)
 			r.next++
 		}
@@ -259,35 +271,38 @@ func (n *PipeNode) Run(ctx context.Context, length time.Duration) (PipeResult, e
 	}
 	took := time.Since(begin)
 	return PipeResult{
-		OpsPerSecond: float64(len(r.sample)*PipeCommands) / took.Seconds(), Frames: len(r.sample), FrameBytes: r.frame,
-		Commands: PipeCommands, Window: PipeWindow, Latency: timesOf(r.sample),
+		OpsPerSecond: float64(len(r.sample)*load.Commands) / took.Seconds(), Frames: len(r.sample), FrameBytes: r.frame,
+		Commands: load.Commands, Window: load.Window, Latency: timesOf(r.sample),
 	}, nil
 }
 
-// connect sends slot 1 until everyone has acknowledged it.
+// connect sends the first slot until everyone has acknowledged it.
 func (r *pipeRun) connect(ctx context.Context) error {
 	heard := map[wire.NodeID]bool{}
 	deadline := time.Now().Add(pipeConnectLimit)
 	resend := time.NewTicker(pipeResend)
 	defer resend.Stop()
-	r.send(1)
+	first := r.next
+	r.send(first)
 	for len(heard) < len(r.n.config.Peers) {
 		select {
 		case <-r.n.acks.Wait():
 			for _, a := range r.n.acks.Swap(nil) {
-				heard[a.node] = true
+				if a.last >= first { // not what is left of an earlier run
+					heard[a.node] = true
+				}
 			}
 		case <-resend.C:
 			if time.Now().After(deadline) {
 				return fmt.Errorf("env: pipe: only %d of %d nodes answer", len(heard), len(r.n.config.Peers))
 			}
-			r.send(1)
+			r.send(first)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 	clear(r.slots)
-	r.next, r.lowest = 2, 2
+	r.next, r.lowest = first+1, first+1
 	return nil
 }
 
@@ -337,16 +352,16 @@ func (r *pipeRun) take(acks []pipeAck) {
 	}
 }
 
-// pipeBatch is one block of PipeCommands commands.
-func pipeBatch() []byte {
+// pipeBatch is one block of the load's commands.
+func pipeBatch(load PipeLoad) []byte {
 	var commands []byte
-	command := make([]byte, PipeCommandBytes)
-	for i := range PipeCommands {
+	command := make([]byte, load.CommandBytes)
+	for i := range load.Commands {
 		command[0], command[1] = byte(i), byte(i>>8)
 		commands = wire.AppendCommand(commands, command)
 	}
-	block := append(wire.AppendBlockHeader(nil, 0, 0, 0, PipeCommands, len(commands)), commands...)
+	block := append(wire.AppendBlockHeader(nil, 0, 0, 0, load.Commands, len(commands)), commands...)
 	batch := make([]byte, wire.BatchHeaderSize, wire.BatchHeaderSize+len(block))
-	wire.PutBatchHeader(batch, wire.BatchBlocks, wire.CompressNone, 1, PipeCommands, len(block), len(block))
+	wire.PutBatchHeader(batch, wire.BatchBlocks, wire.CompressNone, 1, load.Commands, len(block), len(block))
 	return append(batch, block...)
 }

@@ -34,13 +34,17 @@ func TestPipe(t *testing.T) {
 		}
 		nodes = append(nodes, n)
 	}
-	result, err := nodes[0].Run(context.Background(), 300*time.Millisecond)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%+v", result)
-	if result.Frames == 0 || result.OpsPerSecond <= 0 || result.FrameBytes < PipeCommands*PipeCommandBytes || result.Latency.P50 <= 0 {
-		t.Errorf("measured nothing: %+v", result)
+	for _, load := range []PipeLoad{
+		{512, 16, 32, 200 * time.Millisecond}, {1, 16, 1, 100 * time.Millisecond}, {32, 1024, 8, 100 * time.Millisecond},
+	} {
+		result, err := nodes[0].Run(context.Background(), load)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%+v", result)
+		if result.Frames == 0 || result.OpsPerSecond <= 0 || result.FrameBytes < load.Commands*load.CommandBytes || result.Latency.P50 <= 0 {
+			t.Errorf("measured nothing: %+v", result)
+		}
 	}
 	for _, n := range nodes {
 		if err := n.Close(); err != nil {

@@ -18,6 +18,7 @@ import (
 type Times struct {
 	P50   int64 `json:"p50"`
 	P99   int64 `json:"p99"`
+	P999  int64 `json:"p999"`
 	Max   int64 `json:"max"`
 	Count int   `json:"count"`
 }
@@ -28,7 +29,7 @@ func timesOf(sample []int64) Times {
 	}
 	slices.Sort(sample)
 	at := func(q float64) int64 { return sample[min(len(sample)-1, int(q*float64(len(sample))))] }
-	return Times{P50: at(0.50), P99: at(0.99), Max: sample[len(sample)-1], Count: len(sample)}
+	return Times{P50: at(0.50), P99: at(0.99), P999: at(0.999), Max: sample[len(sample)-1], Count: len(sample)}
 }
 
 // fsyncBytes is what is written before each fdatasync of the probe: a small group of a log.

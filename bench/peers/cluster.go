@@ -36,6 +36,7 @@ type clusterConfig struct {
 	Device   string // of its file system, for the disk's counters; empty: none
 	Fsync    bool
 	GOGC     int
+	Fast     bool   // elections, see peer.Config
 	Profile  string // directory for CPU profiles; empty: none
 }
 
@@ -96,7 +97,7 @@ func startCluster(ctx context.Context, c clusterConfig) (_ *cluster, err error) 
 		}
 	}
 	for _, g := range groups {
-		nc := nodeConfig{Engine: c.Engine.Name, IDs: g, Addrs: addrs, Dir: k.dir, Fsync: c.Fsync}
+		nc := nodeConfig{Engine: c.Engine.Name, IDs: g, Addrs: addrs, Dir: k.dir, Fsync: c.Fsync, Fast: c.Fast}
 		if c.Profile != "" {
 			nc.Profile = filepath.Join(c.Profile, c.Engine.Name+"-"+idList(g)+".pprof")
 		}

@@ -9,12 +9,13 @@ import (
 	"github.com/paxbench/paxbench/bench/peers/hashicorp"
 	"github.com/paxbench/paxbench/bench/peers/paxos"
 	"github.com/paxbench/paxbench/bench/peers/peer"
+	"github.com/paxbench/paxbench/bench/peers/pipe"
 )
 
 // engines is every side there is, ours first.
 func engines() []peer.Engine {
 	return []peer.Engine{
-		paxos.Engine(), paxos.ClientEngine(), etcdraft.Engine(), hashicorp.Engine(), dragonboat.Engine(1), dragonboat.Engine(16),
+		paxos.Engine(), paxos.ClientEngine(), etcdraft.Engine(), hashicorp.Engine(), dragonboat.Engine(1), dragonboat.Engine(16), pipe.Engine(),
 	}
 }
 

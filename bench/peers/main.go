@@ -1,6 +1,7 @@
 // Command peers runs the same work on this repository's engine and on its peers, side by side, and compares.
 //
 //	go run . run [flags]          measure; the record goes to --output, the table to standard output
+//	go run . failover [flags]     kill leaders and see for how long nothing is acknowledged
 //	go run . table RECORD...      the table of recorded runs
 //	go run . engines              what there is, and how it is configured
 //
@@ -45,7 +46,7 @@ func main() {
 	os.Exit(exitError)
 }
 
-var errUsage = errors.New("usage: go run . run [flags] | table RECORD... | engines")
+var errUsage = errors.New("usage: go run . run [flags] | failover [flags] | table RECORD... | engines")
 
 func command(ctx context.Context, args []string) error {
 	if len(args) == 0 {
@@ -54,6 +55,8 @@ func command(ctx context.Context, args []string) error {
 	switch args[0] {
 	case "run":
 		return runCommand(ctx, args[1:])
+	case "failover":
+		return failoverCommand(ctx, args[1:])
 	case "table":
 		return tableCommand(args[1:])
 	case "engines":

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/paxbench/paxbench/bench/peers/peer"
@@ -9,13 +10,16 @@ import (
 
 // cell is one piece of work. All engines do it in the same shape.
 type cell struct {
-	API         string `json:"api"`         // "call": one call and one completion per command; "block": per block of commands
+	API         string `json:"api"`         // "call": one call and one completion per command; "block": per block of commands; "open": calls, at half the rate that the closed loop reached
 	Size        int    `json:"size"`        // bytes per command
 	Outstanding int    `json:"outstanding"` // commands
 	Block       int    `json:"block"`       // commands per block; 1 for calls
 }
 
 func (c cell) String() string {
+	if c.API == "open" {
+		return fmt.Sprintf("open loop of calls %dB, at half of each engine's own rate at %s", c.Size, c.reference())
+	}
 	if c.Block == 1 {
 		return fmt.Sprintf("%s %dB x %d", c.API, c.Size, c.Outstanding)
 	}
@@ -29,6 +33,11 @@ func (c cell) load() peer.Load {
 // blockOf is how many commands a block holds: about twice as many as there are blocks under way.
 var blockOf = map[int]int{16: 4, 256: 32, 4096: 256, 16384: 512}
 
+// reference is the cell whose rate an open loop halves.
+func (c cell) reference() cell { return call(c.Size, c.Outstanding) }
+
+func openHalf(size, outstanding int) cell { return cell{"open", size, outstanding, 1} }
+
 func call(size, outstanding int) cell { return cell{"call", size, outstanding, 1} }
 
 func block(size, outstanding int) cell { return cell{"block", size, outstanding, blockOf[outstanding]} }
@@ -36,10 +45,10 @@ func block(size, outstanding int) cell { return cell{"block", size, outstanding,
 // matrices are the sets of cells that --cells names.
 var matrices = map[string][]cell{
 	"quick": {
-		call(16, 1), call(16, 256), call(16, 16384), block(16, 256), block(16, 16384), block(1024, 256),
+		call(16, 1), call(16, 256), call(16, 16384), openHalf(16, 16384), block(16, 256), block(16, 16384), block(1024, 256),
 	},
 	"standard": {
-		call(16, 1), call(16, 16), call(16, 256), call(16, 4096), call(16, 16384),
+		call(16, 1), call(16, 16), call(16, 256), call(16, 4096), call(16, 16384), openHalf(16, 16384),
 		call(128, 256), call(128, 16384), call(1024, 1), call(1024, 256), call(1024, 4096),
 		block(16, 256), block(16, 4096), block(16, 16384),
 		block(128, 256), block(128, 16384), block(1024, 256), block(1024, 16384),
@@ -75,8 +84,11 @@ func parseCells(text string) ([]cell, error) {
 		if c.API = api; api == "block" {
 			c.Block = blockOf[c.Outstanding]
 		}
-		if err != nil || api != "call" && api != "block" || c.Size < 8 || c.Outstanding < 1 || c.Block == 0 {
-			return nil, fmt.Errorf("%w: cells %q: want quick, standard, peak, all, or a list like call:16:256,block:16:16384 (api:bytes:outstanding; blocks: 16, 256, 4096 or 16384 outstanding)", errUsage, part)
+		if err != nil || api != "call" && api != "block" && api != "open" || c.Size < 8 || c.Outstanding < 1 || c.Block == 0 {
+			return nil, fmt.Errorf("%w: cells %q: want quick, standard, peak, all, or a list like call:16:256,block:16:16384 (api:bytes:outstanding; call, block or open; blocks: 16, 256, 4096 or 16384 outstanding)", errUsage, part)
+		}
+		if api == "open" && !slices.Contains(cells, c.reference()) {
+			return nil, fmt.Errorf("%w: cells: %q needs %q before it, whose rate it halves", errUsage, part, strings.Replace(part, "open", "call", 1))
 		}
 		cells = append(cells, c)
 	}

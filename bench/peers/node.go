@@ -30,14 +30,16 @@ type nodeConfig struct {
 	Addrs  []string `json:"addrs"`
 	Dir    string   `json:"dir"`
 	Fsync  bool     `json:"fsync"`
+	Fast   bool     `json:"fast,omitempty"` // elections, see peer.Config
 
 	Profile string `json:"profile,omitempty"` // file for a CPU profile of the process's life
 }
 
 type request struct {
-	Op   string     `json:"op"` // state, counters, load, stop
+	Op   string     `json:"op"` // state, counters, load, probe, probed, stop
 	Load *peer.Load `json:"load,omitempty"`
-	Base uint64     `json:"base,omitempty"` // number of the load's first operation
+	Base uint64     `json:"base,omitempty"` // number of the load's, or the prober's, first operation
+	Rate float64    `json:"rate,omitempty"` // the prober's
 }
 
 type reply struct {
@@ -45,6 +47,7 @@ type reply struct {
 	Replicas []replicaState `json:"replicas,omitempty"`
 	Counters *counters      `json:"counters,omitempty"`
 	Result   *peer.Result   `json:"result,omitempty"`
+	Probed   *peer.Probed   `json:"probed,omitempty"`
 }
 
 type replicaState struct {
@@ -56,6 +59,7 @@ type replicaState struct {
 type node struct {
 	config   nodeConfig
 	replicas []peer.Replica // of config.IDs
+	prober   *peer.Prober
 }
 
 // nodeMain is main in a node's process.
@@ -124,7 +128,7 @@ func (n *node) open() error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
-		r, err := e.Open(peer.Config{ID: id, Addrs: n.config.Addrs, Dir: dir, Fsync: n.config.Fsync})
+		r, err := e.Open(peer.Config{ID: id, Addrs: n.config.Addrs, Dir: dir, Fsync: n.config.Fsync, Fast: n.config.Fast})
 		if err != nil {
 			return err
 		}
@@ -159,6 +163,16 @@ func (n *node) answer(r request) (a reply, err error) {
 			}
 		}
 		return a, errors.New("no leader in this process")
+	case "probe":
+		n.prober = peer.Probe(n.replicas[0], r.Rate, r.Base)
+		return a, nil
+	case "probed":
+		if n.prober == nil {
+			return a, errors.New("no prober")
+		}
+		p := n.prober.Read()
+		a.Probed = &p
+		return a, nil
 	case "stop":
 		for _, replica := range n.replicas {
 			err = errors.Join(err, replica.Close())

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -79,16 +78,7 @@ func newSample(round int, engine string, at int, r peer.Result, used usage) samp
 	}
 }
 
-func (r *record) write(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	b, err := json.MarshalIndent(r, "", " ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, append(b, '\n'), 0o644)
-}
+func (r *record) write(path string) error { return writeJSON(path, r) }
 
 func readRecord(path string) (*record, error) {
 	b, err := os.ReadFile(path)

@@ -91,7 +91,7 @@ func (p *probed) text(w io.Writer) error {
 	row("bare pipe", "%s commands/s; a frame is on a majority's disks after p50 %s, p99 %s",
 		result.Count(l.Pipe.OpsPerSecond), result.Duration(l.Pipe.Latency.P50), result.Duration(l.Pipe.Latency.P99))
 	row("", "(%d processes, fsync %s; %d frames in flight, each %s with %d commands of %d bytes)",
-		l.PipeNodes, l.PipeFsync, l.Pipe.Window, result.Bytes(float64(l.Pipe.FrameBytes)), l.Pipe.Commands, env.PipeCommandBytes)
+		l.PipeNodes, l.PipeFsync, l.Pipe.Window, result.Bytes(float64(l.Pipe.FrameBytes)), l.Pipe.Commands, env.ProbeLoad.CommandBytes)
 	row("took", "%s", l.Took.Round(10*time.Millisecond))
 	return t.Flush()
 }

@@ -81,8 +81,12 @@ func open(c peer.Config, shards int) (*replica, error) {
 	})
 	workers := config.GetDefaultEngineConfig()
 	workers.ExecShards, workers.CommitShards, workers.ApplyShards = execShards, execShards, execShards
+	times := raftTimes{rttMillis, electionRTT, heartbeatRTT}
+	if c.Fast {
+		times = raftTimes{uint64(peer.FastTick.Milliseconds()), uint64(peer.FastElection / peer.FastTick), uint64(peer.FastHeartbeat / peer.FastTick)}
+	}
 	host, err := dragonboat.NewNodeHost(config.NodeHostConfig{
-		NodeHostDir: c.Dir, RTTMillisecond: rttMillis, RaftAddress: c.Addrs[c.ID-1],
+		NodeHostDir: c.Dir, RTTMillisecond: times.rtt, RaftAddress: c.Addrs[c.ID-1],
 		Expert: config.ExpertConfig{LogDBFactory: tan.Factory, Engine: workers, LogDB: config.GetDefaultLogDBConfig()},
 	})
 	if err != nil {
@@ -94,7 +98,7 @@ func open(c peer.Config, shards int) (*replica, error) {
 		members[uint64(i+1)] = addr
 	}
 	for i := range shards {
-		if err := r.start(uint64(i+1), members); err != nil {
+		if err := r.start(uint64(i+1), members, times); err != nil {
 			host.Close()
 			return nil, fmt.Errorf("dragonboat: shard %d: %w", i+1, err)
 		}
@@ -105,13 +109,16 @@ func open(c peer.Config, shards int) (*replica, error) {
 	return r, nil
 }
 
-func (r *replica) start(id uint64, members map[uint64]dragonboat.Target) error {
+// raftTimes are the unit of a host's time in milliseconds and its shards' timeouts in it.
+type raftTimes struct{ rtt, election, heartbeat uint64 }
+
+func (r *replica) start(id uint64, members map[uint64]dragonboat.Target, times raftTimes) error {
 	s := &shard{id: id, session: r.host.GetNoOPSession(id), waiting: make(chan request, waitingMax)}
 	err := r.host.StartConcurrentReplica(members, false,
 		func(uint64, uint64) sm.IConcurrentStateMachine { return &machine{&s.machine} },
 		config.Config{
 			ReplicaID: r.id, ShardID: id, CheckQuorum: true, PreVote: true,
-			ElectionRTT: electionRTT, HeartbeatRTT: heartbeatRTT,
+			ElectionRTT: times.election, HeartbeatRTT: times.heartbeat,
 		})
 	if err != nil {
 		return err

@@ -69,6 +69,7 @@ type event struct {
 
 type replica struct {
 	id      uint64
+	tick    time.Duration
 	raw     *raft.RawNode // the loop's
 	storage *raft.MemoryStorage
 	log     *wal.WAL // the appender's
@@ -100,9 +101,14 @@ func open(c peer.Config) (*replica, error) {
 	if err := r.create(filepath.Join(c.Dir, "wal"), voters, c.Fsync); err != nil {
 		return nil, fmt.Errorf("etcdraft: %w", err)
 	}
+	elections, heartbeats := electionTicks, heartbeatTicks
+	r.tick = tick
+	if c.Fast {
+		r.tick, elections, heartbeats = peer.FastTick, int(peer.FastElection/peer.FastTick), int(peer.FastHeartbeat/peer.FastTick)
+	}
 	var err error
 	r.raw, err = raft.NewRawNode(&raft.Config{
-		ID: r.id, ElectionTick: electionTicks, HeartbeatTick: heartbeatTicks, Storage: r.storage, Applied: 1,
+		ID: r.id, ElectionTick: elections, HeartbeatTick: heartbeats, Storage: r.storage, Applied: 1,
 		AsyncStorageWrites: true, MaxSizePerMsg: messageBytes, MaxInflightMsgs: inflight,
 		CheckQuorum: true, PreVote: true,
 		Logger: &raft.DefaultLogger{Logger: log.New(io.Discard, "", 0)},
@@ -164,7 +170,7 @@ func (r *replica) Close() error {
 }
 
 func (r *replica) ticker() {
-	t := time.NewTicker(tick)
+	t := time.NewTicker(r.tick)
 	defer t.Stop()
 	for {
 		select {

@@ -73,6 +73,10 @@ func open(c peer.Config) (_ *replica, err error) {
 	conf := raft.DefaultConfig()
 	conf.LocalID = raft.ServerID(strconv.Itoa(c.ID))
 	conf.MaxAppendEntries = appendEntries
+	if c.Fast {
+		// Its heartbeats come each tenth of this timeout.
+		conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = peer.FastElection, peer.FastElection, peer.FastElection
+	}
 	conf.BatchApplyCh = true
 	conf.SnapshotThreshold = math.MaxUint64
 	conf.SnapshotInterval = time.Hour

@@ -41,11 +41,15 @@ func open(c peer.Config) (*replica, error) {
 	if !c.Fsync {
 		policy.Mode = wal.Never
 	}
-	node, err := engine.Open(engine.Config{
+	conf := engine.Config{
 		Node: wire.NodeID(c.ID), Cluster: cluster, Members: members, Dir: c.Dir, Bootstrap: true, Fsync: policy,
 		NewStateMachine: func(wire.GroupID) engine.StateMachine { return kv.NewNull() },
 		Logger:          slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
+	}
+	if c.Fast {
+		conf.Tick, conf.ElectionTicks, conf.HeartbeatTicks = peer.FastTick, int(peer.FastElection/peer.FastTick), int(peer.FastHeartbeat/peer.FastTick)
+	}
+	node, err := engine.Open(conf)
 	if err != nil {
 		return nil, fmt.Errorf("paxos: %w", err)
 	}

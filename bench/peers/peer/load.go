@@ -9,12 +9,15 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Load is a closed loop: Outstanding operations of Count commands each are under way at any moment, for Length.
+// Load is a closed loop: Outstanding operations of Count commands each are under way at any moment, for Length. With a Rate
+// it is an open loop: so many operations a second, evenly spread, as long as no more than Outstanding are under way; an
+// operation that has to wait for that is late, and its latency counts from when it was due.
 type Load struct {
 	Outstanding int           `json:"outstanding"` // operations
 	Count       int           `json:"count"`       // commands per operation
 	Size        int           `json:"size"`        // bytes per command, at least 8
 	Length      time.Duration `json:"length_ns"`
+	Rate        float64       `json:"rate,omitempty"` // operations a second; 0: closed loop
 }
 
 // Times sums up the latencies of a load, in nanoseconds from the call of Propose to the completion.
@@ -54,13 +57,17 @@ type load struct {
 	number  uint64
 	within  uint64 // commands completed before the end
 	end     int64
+	free    *Op // open loop: not under way
 	result  Result
 }
 
 // Run drives r, which leads, and waits until everything has an outcome. base is the number of the first operation: no two
 // operations in the life of a cluster should have the same, because the digest is over the numbers.
 func Run(r Replica, l Load, base uint64) (Result, error) {
-	if l.Outstanding < 1 || l.Count < 1 || l.Size < 8 {
+	if loader, ok := r.(Loader); ok {
+		return loader.Load(l)
+	}
+	if l.Outstanding < 1 || l.Count < 1 || l.Size < 8 || l.Rate < 0 {
 		return Result{}, fmt.Errorf("peer: a load of %d operations of %d commands of %d bytes", l.Outstanding, l.Count, l.Size)
 	}
 	g := &load{
@@ -78,18 +85,27 @@ func Run(r Replica, l Load, base uint64) (Result, error) {
 		o := &g.ops[i]
 		o.Count, o.inbox = l.Count, &g.inbox
 		o.Payload, payload = payload[:l.Count*l.Size:l.Count*l.Size], payload[l.Count*l.Size:]
+		if l.Rate > 0 {
+			o.next, g.free = g.free, o
+			continue
+		}
 		if i%clockEvery == 0 {
 			start = Now()
 		}
 		g.propose(o, start)
 	}
-	err := g.loop()
+	var err error
+	if l.Rate > 0 {
+		err = g.open(start)
+	} else {
+		err = g.loop()
+	}
 	g.finish()
 	return g.result, err
 }
 
 func (g *load) propose(o *Op, now int64) {
-	binary.LittleEndian.PutUint64(o.Payload, g.number)
+	number(o, g.number)
 	g.number++
 	o.sent = now
 	g.replica.Propose(o)
@@ -127,6 +143,37 @@ func (g *load) loop() error {
 	return nil
 }
 
+// openPause is how long an open loop sleeps when nothing is due: what the runtime's timers are good for.
+const openPause = 50 * time.Microsecond
+
+// open issues operations when they are due and takes completions until all are back.
+func (g *load) open(start int64) error {
+	gap := 1e9 / g.Rate
+	total := int(g.Length.Seconds() * g.Rate)
+	deadline := g.end + int64(drainLimit)
+	for issued, back := 0, 0; back < issued || issued < total && g.result.Failed == 0; {
+		for list := g.inbox.take(); list != nil; {
+			o := list
+			list = o.next
+			g.record(o)
+			o.next, g.free = g.free, o
+			back++
+		}
+		now := Now()
+		if now > deadline {
+			return fmt.Errorf("%w: %d of %d after %s", ErrStuck, issued-back, issued, drainLimit)
+		}
+		due := min(total, int(float64(now-start)/gap)+1)
+		for ; issued < due && g.free != nil && g.result.Failed == 0; issued++ {
+			o := g.free
+			g.free = o.next
+			g.propose(o, start+int64(float64(issued)*gap))
+		}
+		time.Sleep(openPause)
+	}
+	return nil
+}
+
 func (g *load) record(o *Op) {
 	if o.err != nil {
 		if g.result.Failed == 0 {
@@ -150,3 +197,6 @@ func (g *load) finish() {
 		P999: g.latency.ValueAtQuantile(99.9), Max: g.latency.Max(),
 	}
 }
+
+// number makes an operation's payload its own.
+func number(o *Op, n uint64) { binary.LittleEndian.PutUint64(o.Payload, n) }

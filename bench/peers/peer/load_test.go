@@ -125,3 +125,38 @@ func TestMachine(t *testing.T) {
 		t.Error("two bytes are an entry")
 	}
 }
+
+// slow completes operations in order, each a while after the one before: a server of a known rate.
+type slow struct {
+	echo
+	each time.Duration
+}
+
+func (e *slow) Propose(o *Op) { e.queue <- o }
+
+// What can go wrong: an open loop measures from when it got round to sending, and hides that the server was behind
+// (coordinated omission); or it sends more or less than it was told.
+func TestOpenLoop(t *testing.T) {
+	e := newEcho(t)
+	r, err := Run(e, Load{Outstanding: 100, Count: 1, Size: 16, Rate: 2000, Length: 300 * time.Millisecond}, 1)
+	if err != nil || r.Commands != 600 {
+		t.Fatalf("%+v, %v; want 600 commands", r, err)
+	}
+	s := &slow{echo: echo{queue: make(chan *Op, 1<<16)}, each: 2 * time.Millisecond}
+	go func() {
+		for o := range s.queue {
+			time.Sleep(s.each) // at most 500 a second
+			o.Complete(Now(), nil)
+		}
+	}()
+	t.Cleanup(func() { close(s.queue) })
+	// 200 operations due within 100 ms, one under way at a time: the last is done 400 ms after the start at the
+	// earliest, so it is 300 ms late. From its sending it took 2 ms.
+	r, err = Run(s, Load{Outstanding: 1, Count: 1, Size: 16, Rate: 2000, Length: 100 * time.Millisecond}, 1)
+	if err != nil || r.Commands != 200 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if r.Latency.Max < int64(40*time.Millisecond) {
+		t.Errorf("latency of what was completed within the run: %+v; the queue does not show", r.Latency)
+	}
+}

@@ -13,7 +13,15 @@ type Config struct {
 	Addrs []string // host:port of every replica; Addrs[ID-1] is this one's
 	Dir   string   // empty and its own
 	Fsync bool     // false: the engine must be able to (Engine.NoFsync)
+	Fast  bool     // elections: silence of FastElection to twice as much, heartbeats each FastHeartbeat
 }
+
+// The timeouts that Config.Fast asks of every engine.
+const (
+	FastTick      = 5 * time.Millisecond
+	FastElection  = 30 * FastTick
+	FastHeartbeat = 3 * FastTick
+)
 
 // Engine is one side of the comparison: an engine with one way of configuring it.
 type Engine struct {
@@ -21,6 +29,7 @@ type Engine struct {
 	Module   string // the Go module whose version is recorded
 	Settings string // what was configured and why, in a line
 	NoFsync  bool   // it can run without fsync
+	Bare     bool   // it has no state to verify, and no single operations: a Loader
 
 	// Files are written into the working directory of the process before it starts: configuration that the engine
 	// reads when its packages are initialised.
@@ -43,6 +52,11 @@ type Replica interface {
 
 	// Close stops the replica.
 	Close() error
+}
+
+// Loader is a replica that makes its load itself.
+type Loader interface {
+	Load(l Load) (Result, error)
 }
 
 // State is what replicas that have applied the same have in common.
