@@ -64,14 +64,14 @@ func TestTimesOf(t *testing.T) {
 	if got := timesOf(nil); got != (Times{}) {
 		t.Errorf("of nothing: %+v", got)
 	}
-	if got := timesOf([]int64{7}); got != (Times{P50: 7, P99: 7, Max: 7, Count: 1}) {
+	if got := timesOf([]int64{7}); got != (Times{P50: 7, P99: 7, P999: 7, Max: 7, Count: 1}) {
 		t.Errorf("of one: %+v", got)
 	}
 	sample := make([]int64, 1000)
 	for i := range sample {
 		sample[i] = int64(1000 - i)
 	}
-	if got := timesOf(sample); got != (Times{P50: 501, P99: 991, Max: 1000, Count: 1000}) {
+	if got := timesOf(sample); got != (Times{P50: 501, P99: 991, P999: 1000, Max: 1000, Count: 1000}) {
 		t.Errorf("of 1..1000: %+v", got)
 	}
 }
