@@ -165,6 +165,9 @@ func (d *GroupDriver) Turn(tick bool) {
 	}
 }
 
+// Gone tells the node what a transport sees when a peer's process ends; it need not be true.
+func (d *Driver) Gone(id wire.NodeID) { d.n.peerGone(id) }
+
 // TurnDue says whether the loop has something to do.
 func (d *GroupDriver) TurnDue() bool {
 	items, _ := d.g.mailbox.Len()

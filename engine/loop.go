@@ -23,6 +23,7 @@ const (
 	eventQuery                     // a linearizable query
 	eventGathered                  // single commands wait in the group's gatherer
 	eventFeed                      // a subscriber wants slots
+	eventGone                      // peer's process has ended, perhaps
 	eventTrim                      // a snapshot is durable: forget slots up to slot
 )
 
@@ -34,6 +35,7 @@ type event struct {
 	done  Completion
 	query *query
 	feed  *feed
+	peer  wire.NodeID
 	slot  wire.Slot
 	at    int64 // nanotime of arrival
 }
@@ -197,6 +199,8 @@ func (l *loop) handle(e *event) {
 		l.gathering = true
 	case eventFeed:
 		l.feeds = append(l.feeds, e.feed)
+	case eventGone:
+		l.core.PeerGone(e.peer)
 	case eventTrim:
 		l.trim(e.slot)
 	default:

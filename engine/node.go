@@ -85,12 +85,21 @@ func (n *Node) listen() error {
 		n.tcp, _ = n.c.Transport.(*transport.TCP)
 		return nil
 	}
-	tcp, err := transport.Listen(n.c.tcp())
+	c := n.c.tcp()
+	c.PeerGone = n.peerGone
+	tcp, err := transport.Listen(c)
 	if err != nil {
 		return err
 	}
 	n.net, n.tcp = tcp, tcp
 	return nil
+}
+
+// peerGone tells the groups that a peer's process has ended.
+func (n *Node) peerGone(id wire.NodeID) {
+	for _, g := range n.groups {
+		g.mailbox.PutUrgent(event{kind: eventGone, peer: id})
+	}
 }
 
 // abandon releases what Open had got hold of.

@@ -71,6 +71,20 @@ func (r *Replica) follow(leader wire.NodeID, b wire.Ballot) {
 	r.restartElection()
 }
 
+// PeerGone tells that the process of node n was seen to be gone: its connections ended and its port is closed. It is a hint,
+// which may be late, missing or wrong. If n leads, the others need not wait for its silence to last; a short random
+// wait keeps two of them from the same tick. A leader that is alive after all is followed again at its next heartbeat,
+// and as long as a quorum hears it no probe succeeds.
+func (r *Replica) PeerGone(n wire.NodeID) {
+	r.begin()
+	if r.role != Follower || n == 0 || r.leader != n {
+		return
+	}
+	r.leader = 0
+	soon := r.now + 1 + r.rng.below(2*r.c.HeartbeatTicks)
+	r.deadline = min(r.deadline, soon)
+}
+
 // stepDown ends probing, preparing or leading. What was proposed stays voted for here; whether it will be chosen is for
 // the next leader to find out.
 func (r *Replica) stepDown(why string) {

@@ -127,6 +127,9 @@ func randomSchedule(t testing.TB, mode Mode, seed uint64) map[string]int {
 			cut = [2]wire.NodeID{wire.NodeID(1 + rng.IntN(nodes)), wire.NodeID(1 + rng.IntN(nodes))}
 		case k < 992:
 			cut = [2]wire.NodeID{}
+		case nd.r != nil:
+			nd.r.PeerGone(wire.NodeID(1 + rng.IntN(nodes))) // true or not
+			c.collect(nd)
 		}
 	}
 	if mode == ModeBasic && c.cfg.Backoff == BackoffNone {

@@ -19,6 +19,7 @@ import (
 //	cluster nodes=N [window=W] [promise-bytes=B] [log-bytes=B] [ahead-bytes=B] [promise-total=B]    N replicas, nothing on the net
 //	        [mode=M] [backoff=B] [learn=L]
 //	tick node=I [count=K]                           K ticks of node I
+//	gone node=I peer=J                              node I hears that J's process is gone
 //	elect node=I [verbose]                          the others silent, I ticks until it probes; then settle
 //	propose node=I values=(a,b,...)                 one slot for each
 //	sync node=I [records=K]                         K records (all) durable; what waited for them leaves
@@ -106,6 +107,9 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) {
 		for range arg("count", 1) {
 			tr.c.tick(nd)
 		}
+	case "gone":
+		nd.r.PeerGone(wire.NodeID(arg("peer", 0)))
+		tr.c.collect(nd)
 	case "elect":
 		tr.quiet = !d.HasArg("verbose")
 		tr.elect(t, nd)

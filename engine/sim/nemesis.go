@@ -47,6 +47,7 @@ var faults = []fault{
 	{"full disk", 1, func(n *nemesis, p *proc) { p.disk.fullFor++ }},
 	{"disk stall", 2, (*nemesis).stall},
 	{"slow machine", 1, func(n *nemesis, p *proc) { p.slow = n.w.between(0, 10*time.Millisecond) }},
+	{"false report of a death", 1, func(n *nemesis, p *proc) { p.hears(n.w.procs[n.w.rng.IntN(len(n.w.procs))].id) }},
 	{"late replay", 6, func(n *nemesis, _ *proc) { n.w.net.replay() }},
 	{"senseless frame", 3, (*nemesis).senseless},
 	{"emptied directory", 1, (*nemesis).emptied},

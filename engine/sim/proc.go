@@ -321,6 +321,25 @@ func (p *proc) kill() {
 	d := p.d
 	p.d, p.handler = nil, nil
 	_ = d.Close() // its disk is dead: errors are a matter of course
+	p.missed()
+}
+
+// missed has the others hear that a process ended, each perhaps, and perhaps late.
+func (p *proc) missed() {
+	for _, q := range p.w.procs {
+		if q != p && p.w.chance(2) {
+			p.w.after(p.w.between(0, 20*time.Millisecond), func() { q.hears(p.id) })
+		}
+	}
+}
+
+// hears tells a process that a peer is gone, which need not be true.
+func (p *proc) hears(gone wire.NodeID) {
+	if p.d != nil {
+		p.w.counts["peers seen gone"]++
+		p.d.Gone(gone)
+		p.poke()
+	}
 }
 
 // crash ends the process; power: the machine as well.

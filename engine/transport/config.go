@@ -23,6 +23,9 @@ type Config struct {
 	Listener net.Listener
 	// Peers holds the address of every other node. An entry for Self is ignored.
 	Peers map[wire.NodeID]string
+	// PeerGone, if set, is told when a peer's process ended, as far as can be seen: its connection broke, and its port
+	// refuses the next one. It may be called late, twice, or for a peer that is back already; it must not block.
+	PeerGone func(wire.NodeID)
 	// Logger gets transitions, and at most one line a second about rejected connections. Default slog.Default().
 	Logger *slog.Logger
 

@@ -11,6 +11,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/paxbench/paxbench/batching"
@@ -171,6 +172,9 @@ func (l *link) connect() *peerOut {
 		}
 		if l.ctx.Err() != nil {
 			return nil
+		}
+		if l.since != 0 && errors.Is(err, syscall.ECONNREFUSED) && l.t.c.PeerGone != nil {
+			l.t.c.PeerGone(l.to)
 		}
 		l.since = 0
 		l.t.count.dialErrors.Add(1)
