@@ -29,7 +29,7 @@ func (d *GroupDriver) Usage(dst []Usage) []Usage {
 		Usage{"mailbox, items", int64(items), int64(l.PeerItems) + clients + 3},
 		Usage{"mailbox, bytes", int64(bytes), max(int64(l.PeerBytes), promise)},
 		Usage{"clients waiting, bytes", g.clientBytes.Load(), l.ClientBytes},
-		Usage{"batcher, bytes", int64(g.loop.batcher.Held()), max(int64(c.QueueBytes), frame)},
+		Usage{"batcher, bytes", int64(g.loop.batcher.Held()), max(int64(c.QueueBytes), frame+frame/2)}, // one frame always; its buffer's class is at most half as large again
 		Usage{"flights", int64(g.loop.flights.len()), int64(c.Window)},
 		Usage{"read batches", int64(len(g.loop.reads)), clients},
 		Usage{"reads in the core", int64(st.Reads), clients},

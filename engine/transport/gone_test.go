@@ -1,0 +1,34 @@
+package transport
+
+import (
+	"testing"
+
+	"github.com/paxbench/paxbench/wire"
+)
+
+// What can go wrong: the end of a peer's process is not reported, and its followers wait out a timeout; or a peer that was
+// never there, at the start of a cluster, is reported, and elections begin for nothing.
+func TestPeerGone(t *testing.T) {
+	lns, addrs := bind(t, 3)
+	lns[2].Close() // node 3 never starts
+	gone := make(chan wire.NodeID, 100)
+	a := open(t, Config{Self: 1, Listener: lns[0], Peers: addrs, PeerGone: func(id wire.NodeID) { gone <- id }})
+	b := open(t, Config{Self: 2, Listener: lns[1], Peers: addrs})
+	a.Serve(discard)
+	b.Serve(discard)
+	eventually(t, "connected", func() bool { return a.links[2].state.Load() == linkUp })
+	eventually(t, "refused", func() bool { return a.count.dialErrors.Load() > 0 })
+	if len(gone) > 0 {
+		t.Fatalf("node %d is reported although all that were there are there", <-gone)
+	}
+	b.Close()
+	if id := <-gone; id != 2 {
+		t.Fatalf("node %d is reported, it was 2 that ended", id)
+	}
+	a.Close()
+	for len(gone) > 0 {
+		if id := <-gone; id != 2 {
+			t.Fatalf("node %d is reported, it was 2 that ended", id)
+		}
+	}
+}
