@@ -26,12 +26,13 @@
 // so that no two states are taken for one. The network is what the nodes have sent, and so a part of their states. A replica in
 // a given state is made by giving a fresh one the inputs that first led there (space.materialize says why it is not copied). Two
 // replicas are in the same state if all their fields are equal but those that encode.go names, with its reasons. The search is
-// breadth-first, so what is found is found by a shortest way, and printed as a story of engine/paxos/testdata.
+// breadth-first, so what is found is found by a shortest way, and printed in the form of a story of engine/paxos/testdata (trace.go).
 //
 // # Recorded
 //
-// By paxbench sim --explore SCOPE --explore-ends 300, GOMAXPROCS=1 on a busy 2-core machine; states and depth are the same
-// everywhere, for one version of the core.
+// By paxbench sim --explore SCOPE --explore-ends 300 (full: 1000), GOMAXPROCS=1 on a busy 2-core machine. States and depth are the
+// same everywhere for one version of the core; these are of the one that first had suspect replicas. MiB are those of the set of
+// states; what is known of single nodes comes on top and is not bounded.
 //
 //	takeover    64,453 states     244,765 transitions  depth 24   1.7 s  exhausted
 //	one        376,430 states   1,848,541 transitions  depth 28   3.2 s  exhausted

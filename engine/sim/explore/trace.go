@@ -9,7 +9,8 @@ import (
 )
 
 // violated ends the search: bad is what is wrong after step m (nil: no step) from state at. The way there becomes a story in the
-// form of engine/paxos/testdata, so that it can be kept as one: append it to a file, and let the core's test rewrite what it does.
+// form of engine/paxos/testdata, for people. That package's test does not play it as it stands: it has no command campaign and cannot
+// select a message by its ballot.
 func (s *search) violated(at uint32, m *move, bad *Violation) {
 	s.rep.Violation, s.rep.Why = bad, "a property does not hold"
 	var keys []key
@@ -167,7 +168,7 @@ func (r *Report) String() string {
 	fmt.Fprintf(&b, "%d states, %d transitions, depth %d, %s\n", r.States, r.Transitions, r.Depth, verdict)
 	fmt.Fprintf(&b, "%v, %.0f states/s, %d MiB for states (exact keys: no collisions)\n", r.Elapsed.Round(1e7), r.Rate(), r.Bytes>>20)
 	fmt.Fprintf(&b, "%d states of single nodes, %d steps of them worked out with the real core\n", r.NodeStates, r.NodeSteps)
-	fmt.Fprintf(&b, "%d ends without a next step, %d of them tried: each went on to choose a new value once nothing was lost\n", r.Ends, r.EndsTried)
+	fmt.Fprintf(&b, "%d ends without a next step, %d of them tried for progress\n", r.Ends, r.EndsTried)
 	names := make([]string, 0, len(r.Counts))
 	for name := range r.Counts {
 		names = append(names, name)
