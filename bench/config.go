@@ -38,8 +38,10 @@ type Config struct {
 	Mode    string // ModeMulti
 	Engine  cluster.Settings
 	Load    load.Config
-	Faults  []cluster.Fault
-	SLOs    []result.SLO
+	// Generators is how many processes make the load; with 1, or 0, this one does. Several keep no history.
+	Generators int
+	Faults     []cluster.Fault
+	SLOs       []result.SLO
 
 	// Targets and ClusterID say which remote cluster to drive.
 	Targets   []string
@@ -103,6 +105,8 @@ func (c *Config) Validate() error {
 	bad(c.Nodes < 1 || c.Nodes > wire.NodesMax, "--nodes %d: there can be 1 to %d (1, 3, 5 and 7 are customary)", c.Nodes, wire.NodesMax)
 	bad(c.Mode != ModeMulti, "--mode %s: this build does %s only", c.Mode, ModeMulti)
 	bad(c.Load.Duration <= 0 && c.Load.Ops == 0, "--duration %s: give how long to measure, or --ops", c.Load.Duration)
+	bad(c.Generators < 0 || c.Generators > GeneratorsMax || c.Generators > max(c.Load.Clients, 1), "--generators %d: there can be 1 to %d, and no more than --clients", c.Generators, GeneratorsMax)
+	bad(c.Generators > 1 && c.History != "", "--history: the operations of several generators are not recorded together; leave out --generators")
 	if c.Cluster == Remote {
 		bad(len(c.Targets) == 0, "--targets: give the cluster's addresses, host:port,...")
 		bad(c.ClusterID == 0, "--cluster-id: give the id that the cluster's nodes were started with")
@@ -122,6 +126,9 @@ func (c *Config) Validate() error {
 // recorded is the configuration in the form in which results keep it, apart from what result.New fills in.
 func (c *Config) recorded(r *result.Config) {
 	r.Cluster, r.Nodes, r.Mode = c.Cluster, c.Nodes, c.Mode
+	if c.Generators > 1 {
+		r.Generators = c.Generators
+	}
 	for _, f := range c.Faults {
 		r.Faults = append(r.Faults, f.String())
 	}

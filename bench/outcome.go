@@ -123,7 +123,15 @@ func (r *run) judge(out *result.Result) {
 		}
 	}
 	if r.cluster != nil && !r.cluster.InProcess() && r.loaded.Window > 0 {
-		note("generator's processor time: %.2f cores of %d", r.spent.generator.Seconds()/r.loaded.Window.Seconds(), r.env.Cores)
+		used := r.spent.generator
+		for _, g := range r.loaded.Generators {
+			used += g.CPU
+		}
+		note("generator's processor time: %.2f cores of %d", used.Seconds()/r.loaded.Window.Seconds(), r.env.Cores)
+	}
+	for i, g := range r.loaded.Generators {
+		note("generator %d of %d: %d clients, %d operations, %.2f cores, own lag p99 %s", i+1, len(r.loaded.Generators), g.Clients, g.Ops, g.CPU.Seconds()/max(r.loaded.Window.Seconds(), 1e-9),
+			time.Duration(g.OwnLag).Round(time.Microsecond))
 	}
 }
 

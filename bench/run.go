@@ -120,8 +120,10 @@ func (r *run) connect(ctx context.Context) (base map[uint32]uint64, targets []lo
 	if base, err = r.baseline(ctx); err != nil {
 		return nil, nil, err
 	}
-	if targets, err = dial(ctx, r.seen(), r.config.Load); err != nil {
-		return nil, nil, err
+	if r.config.Generators <= 1 { // else they do it
+		if targets, err = dial(ctx, r.seen(), r.config.Load); err != nil {
+			return nil, nil, err
+		}
 	}
 	if hook := r.config.hooks.cluster; hook != nil {
 		hook(r.cluster)
@@ -230,24 +232,35 @@ func (r *run) reach(ctx context.Context) error {
 
 // drive runs the load and what goes on beside it, and closes the targets.
 func (r *run) drive(ctx context.Context, targets []load.Target) error {
-	var err error
-	if r.recording, err = r.record(); err != nil {
-		return errors.Join(err, closeTargets(targets))
-	}
 	beside := r.beside(ctx)
 	l := r.config.Load
-	l.Abort, l.Progress, l.Started, l.History = ctx.Done(), r.config.Progress, beside.started, r.recording.writer
+	l.Abort, l.Progress, l.Started = ctx.Done(), r.config.Progress, beside.started
 	loading, release := UntilStopped(ctx, r.config.Stop)
 	defer release()
-	r.loaded, err = load.Run(loading, l, targets)
-	r.recording.end()
+	var err error
+	if r.config.Generators > 1 {
+		r.loaded, err = r.generate(ctx, loading, l)
+	} else {
+		err = r.load(loading, l, targets)
+	}
 	err = errors.Join(err, beside.end(ctx))
 	r.injected, r.spent, r.measuring = beside.injected, beside.spent, beside.measuring
-	r.resent, r.busy = retries(targets)
 	err = errors.Join(err, closeTargets(targets))
 	if err == nil && ctx.Err() != nil { // the load was aborted, which is no error of its own
 		err = ctx.Err()
 	}
+	return err
+}
+
+// load makes the load in this process, and records it.
+func (r *run) load(ctx context.Context, l load.Config, targets []load.Target) (err error) {
+	if r.recording, err = r.record(); err != nil {
+		return err
+	}
+	l.History = r.recording.writer
+	r.loaded, err = load.Run(ctx, l, targets)
+	r.recording.end()
+	r.resent, r.busy = retries(targets)
 	return err
 }
 

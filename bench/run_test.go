@@ -150,6 +150,31 @@ func TestRunInProcess(t *testing.T) {
 	mustRun(t, c)
 }
 
+// Several generators must make one load: each write acknowledged once, audited as a whole, on one clock. One that does not
+// come up must end the run, not leave it waiting.
+func TestRunGenerators(t *testing.T) {
+	t.Parallel()
+	for _, machine := range []load.SM{load.KV, load.Null} {
+		c := quick(t)
+		c.Load.Clients, c.Generators, c.Cluster = 5, 3, InProc
+		c.Engine.StateMachine, c.Load.SM = machine.String(), machine
+		var seen uint64
+		c.Progress = func(i load.Interval) { seen += i.Ops }
+		r := mustRun(t, c)
+		if r.Config.Generators != 3 || r.Latency.Response.Count != 1200 || r.Safety.Acked != seen || seen < 1600-1 {
+			t.Errorf("%v: %d generators, %d latencies of 1200 operations due, %d acknowledged, %d seen in intervals", machine, r.Config.Generators, r.Latency.Response.Count, r.Safety.Acked, seen)
+		}
+		if h, err := r.Distribution("response"); err != nil || h.TotalCount() != 1200 {
+			t.Errorf("%v: %v", machine, err)
+		}
+	}
+	c := quick(t)
+	c.Generators, c.Cluster, c.Binary = 2, InProc, "/bin/false"
+	if _, err := Run(context.Background(), c); err == nil || !strings.Contains(err.Error(), "generator 1") {
+		t.Error(err)
+	}
+}
+
 // Data that is to be kept could be removed.
 func TestRunKeepsData(t *testing.T) {
 	t.Parallel()

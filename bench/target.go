@@ -138,14 +138,14 @@ func dial(ctx context.Context, nodes cluster.Nodes, c load.Config) ([]load.Targe
 	if c.API == load.APICall {
 		config.BlockCommands, config.Pipeline = c.BlockCommands, c.Blocks
 	}
-	targets := make([]load.Target, c.Clients)
-	errs := make([]error, c.Clients)
+	targets := make([]load.Target, c.Own())
+	errs := make([]error, len(targets))
 	var wait sync.WaitGroup
 	for i := range targets {
 		wait.Go(func() {
 			cl, err := client.Dial(ctx, config)
 			if err != nil {
-				errs[i] = fmt.Errorf("bench: client %d: %w", i+1, err)
+				errs[i] = fmt.Errorf("bench: client %d: %w", c.Part.First+i+1, err)
 				return
 			}
 			targets[i] = &target{cl}

@@ -25,7 +25,7 @@ func startChild(ctx context.Context, m *Member, nc NodeConfig) (runner, error) {
 		args = append(args, "--pprof", "127.0.0.1:0")
 	}
 	name := fmt.Sprintf("node %d", m.node)
-	p, err := startProcess(m.cluster.spawner, name, m.cluster.config.Binary, args, childEnv(os.Environ()), logPath(m), func(p *process) {
+	p, err := startProcess(m.cluster.spawner, name, m.cluster.config.Binary, args, ChildEnv(os.Environ()), logPath(m), func(p *process) {
 		if p.unasked() {
 			m.cluster.fail(p.death())
 		}
@@ -42,8 +42,8 @@ func startChild(ctx context.Context, m *Member, nc NodeConfig) (runner, error) {
 	return child{p}, nil
 }
 
-// childEnv leaves out the settings in our environment: they are for us, and a child gets its own as flags.
-func childEnv(environ []string) []string {
+// ChildEnv leaves out the settings in our environment: they are for us, and a child gets its own as flags.
+func ChildEnv(environ []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool { return strings.HasPrefix(entry, "PAXBENCH_") })
 }
 

@@ -30,9 +30,9 @@ const (
 	stopLimit = 15 * time.Second
 )
 
-// selfBinary is the program that runs now. Not os.Executable: a path names another file after a rebuild, this link
+// SelfBinary is the program that runs now. Not os.Executable: a path names another file after a rebuild, this link
 // always names what runs.
-const selfBinary = "/proc/self/exe"
+const SelfBinary = "/proc/self/exe"
 
 // ErrNeedsProcess is given for crash faults on a cluster in this process.
 var ErrNeedsProcess = errors.New("cluster: only --cluster process can kill or pause a node")
@@ -74,7 +74,7 @@ func Start(ctx context.Context, config Config) (*Cluster, error) {
 		return nil, fmt.Errorf("cluster: %d nodes; there can be 1 to %d", config.Nodes, wire.NodesMax)
 	}
 	if config.Binary == "" {
-		config.Binary = selfBinary
+		config.Binary = SelfBinary
 	}
 	c := &Cluster{config: config, id: wire.ClusterID(rand.Uint64() | 1), failed: make(chan error, 1)}
 	if !config.InProcess {

@@ -21,7 +21,7 @@ type Helpers struct {
 // are known; it returns when all are ready. binary is as in Config, their logs go to dir.
 func StartHelpers(ctx context.Context, binary, dir string, n int, args func(i int, addrs []string) []string) (*Helpers, error) {
 	if binary == "" {
-		binary = selfBinary
+		binary = SelfBinary
 	}
 	h := &Helpers{spawner: newSpawner(), running: make([]*process, n)}
 	for range n {
@@ -34,7 +34,7 @@ func StartHelpers(ctx context.Context, binary, dir string, n int, args func(i in
 	errs := make([]error, n)
 	for i := range n {
 		log := filepath.Join(dir, fmt.Sprintf("helper%d.log", i+1))
-		h.running[i], errs[i] = startProcess(h.spawner, fmt.Sprintf("helper %d", i+1), binary, args(i, h.Addrs()), childEnv(os.Environ()), log, func(*process) {})
+		h.running[i], errs[i] = startProcess(h.spawner, fmt.Sprintf("helper %d", i+1), binary, args(i, h.Addrs()), ChildEnv(os.Environ()), log, func(*process) {})
 	}
 	var wait sync.WaitGroup
 	for i, p := range h.running {

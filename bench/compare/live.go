@@ -168,18 +168,11 @@ func Open(binary string, args, env []string) (Session, error) {
 	s := &spawned{}
 	cmd := exec.Command(binary, append([]string{"slices"}, args...)...)
 	cmd.Stderr, cmd.Env = &s.stderr, env
-	stdin, err := cmd.StdinPipe()
+	p, err := bench.StartPiped(cmd)
 	if err != nil {
 		return nil, fmt.Errorf("compare: %w", err)
 	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, fmt.Errorf("compare: %w", err)
-	}
-	s.binary, s.cmd, s.orders, s.answers = binary, cmd, stdin, bufio.NewReader(stdout)
-	if s.ended, err = start(cmd); err != nil {
-		return nil, err
-	}
+	s.binary, s.cmd, s.orders, s.out, s.answers, s.ended = binary, cmd, p.In, p.Out, bufio.NewReader(p.Out), p.Ended
 	return s, nil
 }
 
@@ -188,6 +181,7 @@ type spawned struct {
 	binary  string
 	cmd     *exec.Cmd
 	orders  io.WriteCloser
+	out     io.Closer
 	answers *bufio.Reader
 	stderr  strings.Builder
 	ended   <-chan error
@@ -234,6 +228,7 @@ func (s *spawned) answer() (a Answer, err error) {
 
 // Kill ends the process, which removes what it made: its nodes die with it.
 func (s *spawned) Kill() {
+	defer s.out.Close()
 	if s.over {
 		return
 	}

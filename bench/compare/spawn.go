@@ -6,14 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/paxbench/paxbench/bench"
 	"github.com/paxbench/paxbench/bench/result"
-	"golang.org/x/sys/unix"
 )
 
 // abortWait is how long a run may take to end its cluster when it is told to end at once.
@@ -25,36 +23,15 @@ func Spawn(ctx context.Context, stop <-chan struct{}, binary string, args, env [
 	var out, errs bytes.Buffer
 	cmd := exec.Command(binary, append(append([]string{"run"}, args...), "--format", "json", "--quiet")...)
 	cmd.Stdout, cmd.Stderr, cmd.Env = &out, &errs, env
-	ended, err := start(cmd)
+	ended, err := bench.StartProcess(cmd)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("compare: %w", err)
 	}
 	err = wait(ctx, stop, cmd, ended)
 	if ctx.Err() != nil {
 		return nil, bench.ErrInterrupted
 	}
 	return read(binary, err, out.Bytes(), errs.String())
-}
-
-// start starts a process that ends with this one; ended is told its end.
-func start(cmd *exec.Cmd) (ended <-chan error, err error) {
-	// Its own process group: the terminal's ^C is for us, and we pass it on.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true}
-	started, over := make(chan error, 1), make(chan error, 1)
-	go func() {
-		// Pdeathsig comes when the thread that forked ends: it must stay until the child has ended.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			over <- cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("compare: start %s: %w", cmd.Path, err)
-	}
-	return over, nil
 }
 
 // wait passes on what the user wants: the first signal drains, the second ends at once, then it is killed.

@@ -49,6 +49,14 @@ type Config struct {
 	// Client w draws from rand.NewPCG(Seed, w).
 	Seed uint64
 
+	// Part is what of the load this process makes, if it is one of several (Gather). All of them are given the same
+	// Config but for this, and the same Begin, the moment at which the load starts.
+	Part  Part
+	Begin time.Time
+
+	// Pulse, if set, is told each interval, warm-up included, in a form that goes through a pipe. From one goroutine.
+	Pulse func(*Pulse) `json:"-"`
+
 	// Series numbers the loads of one seed on one cluster, from 0: each continues with other commands, and a value still
 	// tells its write. Their ledgers can be merged.
 	Series int
@@ -76,20 +84,20 @@ type Config struct {
 	BacklogMax uint64
 
 	// Progress, if set, is called at the end of each interval, warm-up included, from one goroutine.
-	Progress func(Interval)
+	Progress func(Interval) `json:"-"`
 
 	// Started, if set, is called once from Run's goroutine, when the load starts: with the moment, yet to come if
 	// there is a warm-up, that all times of the Result count from.
-	Started func(measuring time.Time)
+	Started func(measuring time.Time) `json:"-"`
 
 	// History, if set, is told of every submission that may have had an effect, and in full of the operations on
 	// HistoryKeys of the keys (KV): those that the clients draw first, so that popular keys are among them. At least
 	// Keys: on all. Its times count from the end of the warm-up. The caller closes it after Run.
-	History     *history.Writer
+	History     *history.Writer `json:"-"`
 	HistoryKeys int
 
 	// Abort, if set and closed, ends Run at once; what is under way counts as unknown.
-	Abort <-chan struct{}
+	Abort <-chan struct{} `json:"-"`
 
 	timers bool // tests in virtual time: alarms by package time, not by the kernel
 }
@@ -171,6 +179,7 @@ func (c Config) Validate() error {
 	check(c.BlockCommands >= 1 && c.BlockCommands <= wire.BlockCommandsMax, "block-commands", c.BlockCommands, "want 1 to %d", wire.BlockCommandsMax)
 	check(c.Interval >= time.Millisecond, "interval", c.Interval, "want at least 1ms")
 	check(c.Drain > 0, "drain", c.Drain, "want a duration such as 10s")
+	check(c.Part.First >= 0 && c.Part.First+c.Own() <= c.Clients, "generators", c.Part, "the part is not one of %d clients", c.Clients)
 	check(c.Series >= 0 && c.Series < seriesMax, "series", c.Series, "want 0 to %d", seriesMax-1)
 	check(c.Workers >= 0, "workers", c.Workers, "want a number of goroutines, or 0 for one per core")
 	return errors.Join(errs...)

@@ -68,6 +68,15 @@ func ParseDist(s string) (Dist, error) {
 	return Dist{}, wrong("dist", s, "%s", distForm)
 }
 
+// MarshalText is String: for settings that go to another process.
+func (d Dist) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText is ParseDist.
+func (d *Dist) UnmarshalText(text []byte) (err error) {
+	*d, err = ParseDist(string(text))
+	return err
+}
+
 // String is the form that ParseDist reads.
 func (d Dist) String() string {
 	f := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }

@@ -40,6 +40,13 @@
 //	control     Run's caller: time, intervals, cancellation, the end of the drain.
 //	completions any goroutine of a target: stamps the flight and puts it in the worker's inbox, without a lock.
 //
+// # Several processes
+//
+// A load that one process cannot make is made by several: each runs a Part of the clients, on a common clock, and tells its
+// intervals as Pulses and its result as a Share; Gather makes one Result of them. Histograms are added bucket by bucket, so
+// that the result is what one recorder would have. The validity verdict looks at each process's own lag and processor
+// time.
+//
 // # Reproducibility
 //
 // A seed fixes what is sent and when it is due: client w draws from rand.NewPCG(seed, w), and a value is a function of the

@@ -51,6 +51,11 @@ func (r *Result) Judge(l Limits) (reasons, notes []string) {
 	add(&reasons, r.samples(l))
 	add(&reasons, r.saturated(l))
 	add(&reasons, r.late(l))
+	for i, g := range r.Generators {
+		if used := g.CPU.Seconds() / r.Window.Seconds(); r.Window > 0 && used > busyCores*float64(g.Cores) {
+			add(&reasons, fmt.Sprintf("generator saturated: process %d of %d used %.2f of the %d cores that it can use; use more --generators, or lower --rate", i+1, len(r.Generators), used, g.Cores))
+		}
+	}
 	if r.OutOfRange > 0 {
 		add(&reasons, fmt.Sprintf("%d latencies were outside the range of the histograms (%v) and were clamped", r.OutOfRange, time.Duration(latencyMax)))
 	}
@@ -69,6 +74,9 @@ func (r *Result) Judge(l Limits) (reasons, notes []string) {
 	}
 	return reasons, notes
 }
+
+// busyCores is the share of its cores from which on a generator process is the limit.
+const busyCores = 0.9
 
 func (r *Result) samples(l Limits) string {
 	n := uint64(r.Response.TotalCount())
@@ -108,6 +116,9 @@ func (r *Result) late(l Limits) string {
 		return ""
 	}
 	own, response := r.OwnLag.ValueAtQuantile(99), r.Response.ValueAtQuantile(99)
+	for _, g := range r.Generators { // the others must not hide one that is late
+		own = max(own, g.OwnLag)
+	}
 	if own <= int64(l.OwnLag) || float64(own) <= l.OwnLagShare*float64(response) {
 		return ""
 	}

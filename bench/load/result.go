@@ -53,6 +53,8 @@ type Result struct {
 	BacklogEnd      uint64  // the same when the window ended
 
 	Errors []ErrorCount // most frequent first
+
+	Generators []Generator // of a load that several processes made
 }
 
 // ErrorCount is how many operations ended with an error.
@@ -101,10 +103,15 @@ func (r *run) result() *Result {
 	if out.Window > 0 {
 		out.OpsPerSecond = float64(out.Ops) / out.Window.Seconds()
 	}
+	out.Errors = sortErrors(errs)
+	return out
+}
+
+func sortErrors(errs map[string]uint64) (out []ErrorCount) {
 	for text, n := range errs {
-		out.Errors = append(out.Errors, ErrorCount{text, n})
+		out = append(out, ErrorCount{text, n})
 	}
-	slices.SortFunc(out.Errors, func(a, b ErrorCount) int {
+	slices.SortFunc(out, func(a, b ErrorCount) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Text, b.Text))
 	})
 	return out

@@ -70,8 +70,8 @@ func Run(ctx context.Context, c Config, targets []Target) (*Result, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	if len(targets) != c.Clients {
-		return nil, fmt.Errorf("load: %d targets for %d clients", len(targets), c.Clients)
+	if len(targets) != c.Own() {
+		return nil, fmt.Errorf("load: %d targets for %d clients", len(targets), c.Own())
 	}
 	r := newRun(&c, targets)
 	r.start()
@@ -111,6 +111,10 @@ func (r *run) now() int64 { return int64(time.Since(r.base)) }
 
 func (r *run) start() {
 	r.base = time.Now()
+	if wait := r.config.Begin.Sub(r.base); !r.config.Begin.IsZero() {
+		time.Sleep(wait)
+		r.base = r.base.Add(wait)
+	}
 	if r.config.Started != nil {
 		r.config.Started(r.base.Add(r.config.Warmup))
 	}
@@ -249,6 +253,9 @@ func (r *run) interval(end int64) {
 	r.begun = end
 	if r.config.Progress != nil {
 		r.config.Progress(i)
+	}
+	if r.config.Pulse != nil {
+		r.config.Pulse(&Pulse{Interval: i, Backlog: backlog, Response: Pack(r.sum.response)})
 	}
 }
 

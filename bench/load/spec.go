@@ -249,6 +249,15 @@ func (z Sizes) Mean() float64 {
 	return float64(lo+hi) / 2
 }
 
+// MarshalText and UnmarshalText are String and ParseSizes: for settings that go to another process.
+func (z Sizes) MarshalText() ([]byte, error) { return []byte(z.String()), nil }
+
+// UnmarshalText is ParseSizes.
+func (z *Sizes) UnmarshalText(text []byte) (err error) {
+	*z, err = ParseSizes(string(text))
+	return err
+}
+
 // String is the form that ParseSizes reads.
 func (z Sizes) String() string {
 	if z.hasList {

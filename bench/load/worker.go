@@ -26,7 +26,7 @@ func newWorker(r *run, number, workers int, targets []Target) *worker {
 	w := &worker{run: r, rec: newRecorder(r), scribe: newScribe(r)}
 	w.inbox.wake = make(chan struct{}, 1)
 	for i := number; i < len(targets); i += workers {
-		w.drivers = append(w.drivers, newDriver(w, i, targets[i]))
+		w.drivers = append(w.drivers, newDriver(w, r.config.Part.First+i, targets[i]))
 	}
 	return w
 }

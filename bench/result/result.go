@@ -55,7 +55,8 @@ type Config struct {
 	RetainBytes   int64    `json:"retain_bytes,omitempty"`
 	Clients       int      `json:"clients"`
 	Inflight      int      `json:"inflight"` // per client
-	Rate          float64  `json:"rate"`     // operations per second; 0: closed loop
+	Generators    int      `json:"generators,omitempty"`
+	Rate          float64  `json:"rate"` // operations per second; 0: closed loop
 	Arrival       string   `json:"arrival"`
 	Duration      int64    `json:"duration_ns"`
 	Warmup        int64    `json:"warmup_ns"`

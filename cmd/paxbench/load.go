@@ -27,6 +27,7 @@ else should write the load's keys (k00000000, k00000001, ...) meanwhile: the aud
 	fs.Var(&parsed[uint64]{kind: "id", value: &c.ClusterID, parse: parseClusterID}, "cluster-id", "the cluster's id")
 	fs.Var(&choice{value: &machine, choices: []string{"kv", "null"}}, "sm", "the state machine that the nodes were started with")
 	loadFlags(fs, &c.Load)
+	generatorsFlag(fs, &c.Config)
 	sloFlag(fs, &c.Config)
 	historyFlag(fs, &c.Config)
 	outputFlags(fs, &c.output)

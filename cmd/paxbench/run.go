@@ -73,6 +73,7 @@ func settingFlags(fs *pflag.FlagSet, c *bench.Config) {
 	}}, "mode", "protocol: multi (prepare once, a stable leader)")
 	engineFlags(fs, &c.Engine)
 	loadFlags(fs, &c.Load)
+	generatorsFlag(fs, c)
 	fs.Var(&repeated[cluster.Fault]{kind: "fault", value: &c.Faults, parse: cluster.ParseFault}, "fault", "kind[:target][:name=value,...]@at+duration, as in kill:leader@10s+5s (repeatable; see paxbench help faults)")
 	sloFlag(fs, c)
 	fs.StringVar(&c.DataDir, "data-dir", c.DataDir, "each run gets a fresh directory in here")
@@ -92,6 +93,10 @@ func settle(fs *pflag.FlagSet, c *bench.Config) {
 	if c.Load.Ops > 0 && !fs.Changed("duration") {
 		c.Load.Duration = 0 // a default must not cut short what was asked for
 	}
+}
+
+func generatorsFlag(fs *pflag.FlagSet, c *bench.Config) {
+	fs.IntVar(&c.Generators, "generators", 1, "processes that make the load, each with a part of the clients; their measurements are merged without loss")
 }
 
 func sloFlag(fs *pflag.FlagSet, c *bench.Config) {
