@@ -106,6 +106,7 @@ func (c *Config) Validate() error {
 	bad(c.Mode != ModeMulti, "--mode %s: this build does %s only", c.Mode, ModeMulti)
 	bad(c.Load.Duration <= 0 && c.Load.Ops == 0, "--duration %s: give how long to measure, or --ops", c.Load.Duration)
 	bad(c.Generators < 0 || c.Generators > GeneratorsMax || c.Generators > max(c.Load.Clients, 1), "--generators %d: there can be 1 to %d, and no more than --clients", c.Generators, GeneratorsMax)
+	bad(c.Generators > 1 && c.Load.Settle > 0, "--settle: several generators cannot see each other's rate; use a longer --warmup")
 	bad(c.Generators > 1 && c.History != "", "--history: the operations of several generators are not recorded together; leave out --generators")
 	if c.Cluster == Remote {
 		bad(len(c.Targets) == 0, "--targets: give the cluster's addresses, host:port,...")

@@ -32,7 +32,7 @@ func Slices(ctx context.Context, c Config, next <-chan struct{}, told func(Slice
 	if len(c.Faults) > 0 || c.Load.Ops > 0 || c.Cluster == Remote {
 		return nil, errors.New("bench: slices have a duration, no faults, and a cluster of their own")
 	}
-	c.NoProbe, c.Load.Warmup = true, 0
+	c.NoProbe, c.Load.Warmup, c.Load.Settle = true, 0, 0
 	if c.Load.Drain == 0 {
 		c.Load.Drain = drainDefault
 	}

@@ -34,6 +34,10 @@ type Config struct {
 	Warmup   time.Duration
 	Duration time.Duration
 
+	// Settle, if set, is by how much the warm-up may be longer, until the rate has settled: measuring begins then, or at the
+	// end of it all the same, which the result says. It is for a load that one process makes, and for Duration.
+	Settle time.Duration
+
 	// Ops ends the load after so many measured operations; 0: no such end. With a Duration, whichever comes first.
 	Ops uint64
 
@@ -164,6 +168,8 @@ func (c Config) Validate() error {
 		apart := i == 0 || b.At >= c.Bursts[i-1].At+c.Bursts[i-1].For
 		check(b.At >= 0 && b.For > 0 && apart && b.Factor > 0 && b.Factor <= 1000, "burst", b, "want ascending times of the window that do not overlap, and a factor above 0, at most 1000")
 	}
+	check(c.Settle >= 0, "settle", c.Settle, "want a duration such as 20s, or 0")
+	check(c.Settle == 0 || c.Ops == 0 && len(c.Bursts) == 0 && c.Part.Clients == 0, "settle", c.Settle, "it goes with --duration, and neither with --ops, bursts nor --generators")
 	check(c.Patience >= 0, "patience", c.Patience, "want a duration such as 1s, or 0 for no bound")
 	check(c.Warmup >= 0, "warmup", c.Warmup, "want a duration such as 2s, or 0")
 	check(c.Duration >= 0, "duration", c.Duration, "want a duration such as 10s")

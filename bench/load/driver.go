@@ -65,7 +65,7 @@ func (d *driver) issue(now int64) (again int64) {
 func (d *driver) issueClosed(now int64) int64 {
 	r := d.worker.run
 	for d.credit > 0 {
-		if now >= r.stop.Load() || r.limited && now >= r.measure && d.left == 0 {
+		if now >= r.stop.Load() || r.limited && now >= r.measure.Load() && d.left == 0 {
 			d.ended = true
 			return never
 		}
@@ -73,7 +73,7 @@ func (d *driver) issueClosed(now int64) int64 {
 			return d.resume
 		}
 		want := min(d.credit, r.blockSize)
-		if r.limited && now >= r.measure {
+		if r.limited && now >= r.measure.Load() {
 			want = int(min(uint64(want), d.left))
 		}
 		n := d.send(want, now)
@@ -81,7 +81,7 @@ func (d *driver) issueClosed(now int64) int64 {
 			return never
 		}
 		d.credit -= n
-		if r.limited && now >= r.measure {
+		if r.limited && now >= r.measure.Load() {
 			d.left -= uint64(n)
 		}
 		now = r.now()
@@ -99,12 +99,12 @@ func (d *driver) issueOpen(now int64) int64 {
 			return never
 		}
 		if r.giveUp.Load() {
-			d.unsent, _ = d.due.skip(stop)
+			d.unsent, _ = d.due.skip(stop, 0)
 			d.ended = true
 			return never
 		}
 		if patience := int64(r.config.Patience); patience > 0 && d.due.at < now-patience {
-			_, expired := d.due.skip(min(now-patience, stop))
+			_, expired := d.due.skip(min(now-patience, stop), r.measure.Load())
 			d.expired += expired
 			continue
 		}

@@ -77,7 +77,7 @@ func (s *scribe) record(f *flight) {
 	}
 	c := &s.call
 	s.begin(f)
-	c.Return = f.done - s.run.measure
+	c.Return = f.done - s.run.origin
 	c.Session, c.First = f.session, f.first
 	if c.Unknown = f.outcome != Done || len(f.ops) > 0 && !f.told; !c.Unknown {
 		c.Slot, c.Index = f.place>>16, uint32(f.place&0xffff)
@@ -97,13 +97,13 @@ func (s *scribe) abandoned(f *flight, now int64) {
 		return
 	}
 	s.begin(f)
-	s.call.Unknown, s.call.Return = true, now-s.run.measure
+	s.call.Unknown, s.call.Return = true, now-s.run.origin
 	s.buffer.Add(&s.call)
 }
 
 func (s *scribe) begin(f *flight) {
 	s.call = history.Call{
-		Client: uint32(f.driver.number), Invoke: f.sent - s.run.measure, Count: uint32(f.count),
+		Client: uint32(f.driver.number), Invoke: f.sent - s.run.origin, Count: uint32(f.count),
 		Stamp: uint64(f.stamp), Reads: uint32(f.reads), Ops: f.ops,
 	}
 }

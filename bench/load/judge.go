@@ -68,6 +68,11 @@ func (r *Result) Judge(l Limits) (reasons, notes []string) {
 	if r.Expired > 0 {
 		add(&notes, fmt.Sprintf("%d operations were given up after they had waited %v to be sent", r.Expired, r.Config.Patience))
 	}
+	if r.Unsettled {
+		add(&notes, fmt.Sprintf("the rate had not settled after %v of warm-up: over the last second it still differed from the one before by more than %.0f%%", r.Config.Warmup+r.Config.Settle, 100*settleShare))
+	} else if r.Settled > 0 {
+		add(&notes, fmt.Sprintf("the rate had settled after %v of warm-up", r.Settled.Round(100*time.Millisecond)))
+	}
 	if !l.Faults {
 		add(&reasons, r.little(l))
 		add(&notes, r.drift(l))

@@ -120,7 +120,7 @@ func (r *recorder) record(f *flight) {
 // measured is how many operations of a flight were due within the window.
 func (r *recorder) measured(f *flight) uint64 {
 	if len(f.intended) == 0 {
-		if f.round >= r.run.measure {
+		if f.round >= r.run.measure.Load() {
 			return uint64(f.count)
 		}
 		return 0
@@ -129,16 +129,16 @@ func (r *recorder) measured(f *flight) uint64 {
 }
 
 func (r *recorder) firstMeasured(f *flight) int {
-	if f.intended[0] >= r.run.measure {
+	if f.intended[0] >= r.run.measure.Load() {
 		return 0
 	}
-	return sort.Search(len(f.intended), func(i int) bool { return f.intended[i] >= r.run.measure })
+	return sort.Search(len(f.intended), func(i int) bool { return f.intended[i] >= r.run.measure.Load() })
 }
 
 func (r *recorder) recordDone(f *flight) {
 	r.held.ops += uint64(f.count)
 	r.last = max(r.last, f.done)
-	if f.done >= r.run.measure && f.done < r.run.stop.Load() {
+	if f.done >= r.run.measure.Load() && f.done < r.run.stop.Load() {
 		r.ops += uint64(f.count)
 	}
 	r.refused += uint64(f.refused)
@@ -149,7 +149,7 @@ func (r *recorder) recordDone(f *flight) {
 	}
 	r.run.timeline.due(f.sent, f.done)
 	put(r.held.response, f.done-f.sent, f.count)
-	if f.round < r.run.measure {
+	if f.round < r.run.measure.Load() {
 		return
 	}
 	r.keep(r.response, f.done-f.sent, f.count)

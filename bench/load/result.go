@@ -15,7 +15,11 @@ type Result struct {
 
 	Partial bool // cancelled before its end
 	Started time.Time
-	Window  time.Duration // the measuring window; up to the last acknowledgement if Config.Ops ended the load
+	// With Config.Settle: how long the warm-up was when the rate had settled; or that it had not when measuring began.
+	Settled   time.Duration
+	Unsettled bool
+
+	Window time.Duration // the measuring window; up to the last acknowledgement if Config.Ops ended the load
 
 	// Operations acknowledged within the window, and the same per second.
 	Ops          uint64
@@ -66,9 +70,10 @@ type ErrorCount struct {
 // result is called after finish.
 func (r *run) result() *Result {
 	out := &Result{
-		Config: *r.config, Partial: r.partial, Started: r.base.Add(r.config.Warmup),
+		Config: *r.config, Partial: r.partial, Started: r.base.Add(time.Duration(r.measure.Load())),
+		Settled: r.settling.after, Unsettled: r.config.Settle > 0 && r.settling.after == 0,
 		Response: NewHistogram(), Service: NewHistogram(), Lag: NewHistogram(), Reads: NewHistogram(), OwnLag: NewHistogram(),
-		Intervals: r.intervals, Stretches: r.stretches.done, Timeline: r.timeline.export(r.measure), Ledger: r.ledger,
+		Intervals: r.intervals, Stretches: r.stretches.done, Timeline: r.timeline.export(r.measure.Load()), Ledger: r.ledger,
 		OutstandingMean: r.outstanding.value(), BacklogPeak: max(r.backlogPeak, r.backlogEnd), BacklogEnd: r.backlogEnd,
 	}
 	errs := make(map[string]uint64)
@@ -99,7 +104,7 @@ func (r *run) result() *Result {
 		// The rest of Config.Duration was not measured: counted in, it would make any rate as low as one likes.
 		stop = min(stop, last)
 	}
-	out.Window = time.Duration(max(stop-r.measure, 0))
+	out.Window = time.Duration(max(stop-r.measure.Load(), 0))
 	if out.Window > 0 {
 		out.OpsPerSecond = float64(out.Ops) / out.Window.Seconds()
 	}

@@ -18,7 +18,8 @@ import (
 type run struct {
 	config  *Config
 	base    time.Time
-	measure int64
+	measure atomic.Int64 // with Config.Settle, the latest it can be until the rate has settled
+	origin  int64        // of the times in a history: what measure is at first
 	stop    atomic.Int64 // no operation due from here on is issued; never: Ops decides
 	open    bool
 	limited bool // Config.Ops is set
@@ -39,6 +40,8 @@ type run struct {
 
 	// The rest belongs to the goroutine of control.
 	partial     bool
+	known       bool // measure is final
+	settling    settling
 	complete    bool // Config.Ops, not the time, ended the load
 	spare       *pulse
 	sum         *pulse
@@ -90,20 +93,27 @@ func newRun(c *Config, targets []Target) *run {
 		length = time.Hour
 	}
 	r := &run{
-		config: c, measure: int64(c.Warmup), open: c.Rate > 0, limited: c.Ops > 0,
+		config: c, origin: int64(c.Warmup + c.Settle), open: c.Rate > 0, limited: c.Ops > 0,
 		blockSize: c.blockSize(), blockLimit: c.blockLimit(),
-		timeline: newTimeline(c.Warmup + length + c.Drain), ledger: NewLedger(c.SM, c.Values, c.Keys),
+		timeline: newTimeline(c.Warmup + c.Settle + length + c.Drain), ledger: NewLedger(c.SM, c.Values, c.Keys),
 		aborted: make(chan struct{}), over: make(chan struct{}), spare: newPulse(), sum: newPulse(),
 	}
-	r.stop.Store(never)
-	if c.Duration > 0 {
-		r.stop.Store(int64(c.Warmup + c.Duration))
-	}
+	r.measureFrom(r.origin)
 	r.sample = newSample(c)
 	for i := range workers {
 		r.workers = append(r.workers, newWorker(r, i, workers, targets))
 	}
 	return r
+}
+
+// measureFrom sets when measuring begins. It is called before the workers start, and then at most once, well before the
+// time: nobody has issued, or settled, what was due after it.
+func (r *run) measureFrom(at int64) {
+	r.measure.Store(at)
+	r.stop.Store(never)
+	if d := r.config.Duration; d > 0 {
+		r.stop.Store(at + int64(d))
+	}
 }
 
 // now is nanoseconds since the start of the load.
@@ -115,8 +125,8 @@ func (r *run) start() {
 		time.Sleep(wait)
 		r.base = r.base.Add(wait)
 	}
-	if r.config.Started != nil {
-		r.config.Started(r.base.Add(r.config.Warmup))
+	if r.config.Settle == 0 {
+		r.tellStart()
 	}
 	var all sync.WaitGroup
 	for _, w := range r.workers {
@@ -126,6 +136,14 @@ func (r *run) start() {
 		all.Wait()
 		close(r.over)
 	}()
+}
+
+// tellStart tells when measuring begins, once that is known.
+func (r *run) tellStart() {
+	r.known = true
+	if r.config.Started != nil {
+		r.config.Started(r.base.Add(time.Duration(r.measure.Load())))
+	}
 }
 
 // control watches over the load until all workers have returned.
@@ -204,8 +222,8 @@ func (r *run) backlog() (n uint64) {
 // boundary is where the current interval ends. Measuring begins with an interval; the one before may be short.
 func (r *run) boundary() int64 {
 	width := int64(r.config.Interval)
-	if r.begun < r.measure {
-		return min(r.begun+width, r.measure)
+	if m := r.measure.Load(); r.begun < m {
+		return min(r.begun+width, m)
 	}
 	return r.begun + width
 }
@@ -225,7 +243,7 @@ type Interval struct {
 
 // interval closes the current interval at end.
 func (r *run) interval(end int64) {
-	i := Interval{Start: r.begun - r.measure, Length: end - r.begun}
+	i := Interval{Start: r.begun - r.measure.Load(), Length: end - r.begun}
 	r.sum.reset()
 	for _, w := range r.workers {
 		p := w.rec.swap(r.spare)
@@ -243,7 +261,7 @@ func (r *run) interval(end int64) {
 	if h := r.sum.response; i.Ops > 0 {
 		i.P50, i.P99, i.Max, i.Mean = h.ValueAtQuantile(50), h.ValueAtQuantile(99), h.Max(), int64(h.Mean())
 	}
-	if r.begun >= r.measure {
+	if r.begun >= r.measure.Load() {
 		r.intervals = append(r.intervals, i)
 		r.stretches.add(i, r.sum.response)
 		if end < r.stop.Load() {
@@ -251,6 +269,9 @@ func (r *run) interval(end int64) {
 		}
 	}
 	r.begun = end
+	if !r.known {
+		r.settle(i, end)
+	}
 	if r.config.Progress != nil {
 		r.config.Progress(i)
 	}

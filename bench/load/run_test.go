@@ -94,7 +94,7 @@ func TestOpenLoopExact(t *testing.T) {
 			all := c.withDefaults()
 			for i := range c.Clients {
 				s := newSchedule(&all, i)
-				n, _ := s.skip(int64(3 * time.Second))
+				n, _ := s.skip(int64(3*time.Second), 0)
 				due += n
 			}
 			if math.Abs(float64(due)-2100) > 5*math.Sqrt(2100) {

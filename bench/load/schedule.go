@@ -93,10 +93,10 @@ func (s *schedule) pending(now, stop int64) uint64 {
 	return n
 }
 
-// skip passes over all operations due before stop and says how many there were, and how many of them measured.
-func (s *schedule) skip(stop int64) (all, measured uint64) {
+// skip passes over all operations due before stop and says how many there were, and how many of them from measure on.
+func (s *schedule) skip(stop, measure int64) (all, measured uint64) {
 	for s.at < stop {
-		if s.at >= s.measure {
+		if s.at >= measure {
 			measured++
 		}
 		s.advance()

@@ -142,7 +142,7 @@ func (w *worker) abandon() {
 			}
 		}
 		if w.run.open && !d.ended {
-			d.unsent, _ = d.due.skip(w.run.stop.Load())
+			d.unsent, _ = d.due.skip(w.run.stop.Load(), 0)
 		}
 	}
 }

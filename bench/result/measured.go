@@ -29,7 +29,7 @@ func New(l *load.Result, limits load.Limits) *Result {
 		SchemaVersion: SchemaVersion, Partial: l.Partial, Started: l.Started, Seed: c.Seed,
 		Config: Config{
 			Clients: c.Clients, Inflight: c.Inflight, Rate: c.Rate, Arrival: c.Arrival.String(),
-			Duration: int64(c.Duration), Warmup: int64(c.Warmup), Ops: c.Ops,
+			Duration: int64(c.Duration), Warmup: int64(c.Warmup), Settle: int64(c.Settle), Ops: c.Ops,
 			ValueSize: c.Values.Sizes.String(), ValueRatio: c.Values.Ratio, Keys: c.Keys, Dist: c.Dist.String(),
 			Reads: c.Reads, ReadMode: c.ReadMode.String(), SM: c.SM.String(), API: c.API.String(), HistoryKeys: c.HistoryKeys,
 		},

@@ -60,6 +60,7 @@ type Config struct {
 	Arrival       string   `json:"arrival"`
 	Duration      int64    `json:"duration_ns"`
 	Warmup        int64    `json:"warmup_ns"`
+	Settle        int64    `json:"settle_ns,omitempty"` // by how much the warm-up could be longer
 	Ops           uint64   `json:"ops"`
 	ValueSize     string   `json:"value_size"`
 	ValueRatio    float64  `json:"value_ratio"`

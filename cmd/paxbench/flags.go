@@ -39,6 +39,7 @@ func loadFlags(fs *pflag.FlagSet, c *load.Config) {
 	fs.Var(spec(&c.Arrival, "uniform|poisson", load.ParseArrival), "arrival", "spacing of an open loop")
 	fs.DurationVar(&c.Duration, "duration", c.Duration, "how long to measure")
 	fs.DurationVar(&c.Warmup, "warmup", c.Warmup, "load before measuring starts")
+	fs.DurationVar(&c.Settle, "settle", c.Settle, "by how much the warm-up may be longer until the rate has settled; the result says when it had, or that it had not")
 	fs.Uint64Var(&c.Ops, "ops", c.Ops, "end after so many measured operations; 0: --duration decides")
 	fs.Var(spec(&c.Values.Sizes, "sizes", load.ParseSizes), "value-size", "bytes per value: 16, uniform:1..1024 or list:16,64,1KiB")
 	fs.Float64Var(&c.Values.Ratio, "value-ratio", 1, "share of a value that does not compress, above 0 to 1")
