@@ -95,12 +95,12 @@ func Start(ctx context.Context, config Config) (*Cluster, error) {
 // prepare reserves the ports and makes the directories.
 func (c *Cluster) prepare() error {
 	for i := range c.config.Nodes {
-		port, err := reservePort()
+		port, err := ReservePort()
 		if err != nil {
 			return err
 		}
 		node := wire.NodeID(i + 1)
-		m := &Member{cluster: c, node: node, addr: port.addr, port: port,
+		m := &Member{cluster: c, node: node, addr: port.Addr, port: port,
 			dir: filepath.Join(c.config.Dir, fmt.Sprintf("node%d", node))}
 		c.members = append(c.members, m)
 		if err := os.MkdirAll(m.dir, 0o755); err != nil {
@@ -190,7 +190,7 @@ func (c *Cluster) Close() error {
 		err = errors.Join(err, c.mesh.Close())
 	}
 	for _, m := range c.members {
-		m.port.release()
+		m.port.Release()
 	}
 	return err
 }

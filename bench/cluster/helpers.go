@@ -13,7 +13,7 @@ import (
 // replicas do, and keep the same Ready protocol.
 type Helpers struct {
 	spawner *spawner
-	ports   []*reservation
+	ports   []*Port
 	running []*process
 }
 
@@ -25,7 +25,7 @@ func StartHelpers(ctx context.Context, binary, dir string, n int, args func(i in
 	}
 	h := &Helpers{spawner: newSpawner(), running: make([]*process, n)}
 	for range n {
-		port, err := reservePort()
+		port, err := ReservePort()
 		if err != nil {
 			return nil, errors.Join(err, h.Close())
 		}
@@ -53,7 +53,7 @@ func StartHelpers(ctx context.Context, binary, dir string, n int, args func(i in
 func (h *Helpers) Addrs() []string {
 	addrs := make([]string, len(h.ports))
 	for i, port := range h.ports {
-		addrs[i] = port.addr
+		addrs[i] = port.Addr
 	}
 	return addrs
 }
@@ -68,7 +68,7 @@ func (h *Helpers) Close() error {
 	}
 	h.spawner.stop()
 	for _, port := range h.ports {
-		port.release()
+		port.Release()
 	}
 	return errors.Join(errs...)
 }

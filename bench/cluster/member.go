@@ -17,7 +17,7 @@ type Member struct {
 	node    wire.NodeID
 	addr    string
 	dir     string
-	port    *reservation
+	port    *Port
 
 	mu      sync.Mutex
 	run     runner // nil: down

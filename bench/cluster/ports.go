@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reservation keeps a loopback TCP port for one node from before its first start until the cluster is closed,
+// Port keeps a loopback TCP port for one node from before its first start until the cluster is closed,
 // over any number of kills and restarts.
 //
 // Plain design first: listen on port 0, note the number, close, let the child listen. Between close and listen
@@ -18,17 +18,18 @@ import (
 // SO_REUSEADDR. While it exists the kernel gives the port to nobody who asks for "any"; a connect is
 // refused; and the child, whose socket has SO_REUSEADDR too (package net sets it), may bind and listen because no
 // other socket on the port listens (Linux: inet_csk_bind_conflict).
-type reservation struct {
+type Port struct {
+	Addr string // host:port
 	fd   int
-	addr string
 }
 
-func reservePort() (*reservation, error) {
+// ReservePort keeps a port that nobody has.
+func ReservePort() (*Port, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: reserve a port: socket: %w", err)
 	}
-	r := &reservation{fd: fd}
+	r := &Port{fd: fd}
 	if err := r.bind(); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("cluster: reserve a port on 127.0.0.1: %w", err)
@@ -36,7 +37,7 @@ func reservePort() (*reservation, error) {
 	return r, nil
 }
 
-func (r *reservation) bind() error {
+func (r *Port) bind() error {
 	if err := unix.SetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return err
 	}
@@ -51,11 +52,12 @@ func (r *reservation) bind() error {
 	if !ok {
 		return fmt.Errorf("getsockname gave %T", name)
 	}
-	r.addr = netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port)).String()
+	r.Addr = netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port)).String()
 	return nil
 }
 
-func (r *reservation) release() {
+// Release gives the port back. A second one does nothing.
+func (r *Port) Release() {
 	if r.fd >= 0 {
 		unix.Close(r.fd)
 		r.fd = -1

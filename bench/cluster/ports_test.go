@@ -8,21 +8,21 @@ import (
 // A port that is reserved could turn out not to be usable by the child, to be taken by somebody else while the
 // child is down, or to accept connections for a dead node.
 func TestReservation(t *testing.T) {
-	r, err := reservePort()
+	r, err := ReservePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.release()
+	defer r.Release()
 	for range 3 { // start, kill, restart ...
-		if c, err := net.Dial("tcp", r.addr); err == nil {
+		if c, err := net.Dial("tcp", r.Addr); err == nil {
 			c.Close()
-			t.Fatalf("%s accepted a connection while no node listens", r.addr)
+			t.Fatalf("%s accepted a connection while no node listens", r.Addr)
 		}
-		l, err := net.Listen("tcp", r.addr)
+		l, err := net.Listen("tcp", r.Addr)
 		if err != nil {
 			t.Fatalf("the node cannot listen on its reserved port: %v", err)
 		}
-		c, err := net.Dial("tcp", r.addr)
+		c, err := net.Dial("tcp", r.Addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,8 +39,8 @@ func TestReservation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if l.Addr().String() == r.addr {
-			t.Fatalf("the reserved port %s was given away", r.addr)
+		if l.Addr().String() == r.Addr {
+			t.Fatalf("the reserved port %s was given away", r.Addr)
 		}
 		l.Close()
 	}

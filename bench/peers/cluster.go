@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	ports "github.com/paxbench/paxbench/bench/cluster"
 	"github.com/paxbench/paxbench/bench/peers/peer"
 )
 
@@ -44,7 +45,7 @@ type clusterConfig struct {
 type cluster struct {
 	config    clusterConfig
 	dir       string
-	ports     []*reservation
+	ports     []*ports.Port
 	processes []*process
 	acked     uint64 // commands
 	base      uint64 // number of the next operation
@@ -81,12 +82,12 @@ func startCluster(ctx context.Context, c clusterConfig) (_ *cluster, err error) 
 	var addrs []string
 	var ids []int
 	for i := range c.Replicas {
-		p, err := reservePort()
+		p, err := ports.ReservePort()
 		if err != nil {
 			return nil, err
 		}
 		k.ports = append(k.ports, p)
-		addrs = append(addrs, p.addr)
+		addrs = append(addrs, p.Addr)
 		ids = append(ids, i+1)
 	}
 	groups := [][]int{ids}
@@ -359,7 +360,7 @@ func (k *cluster) stop() {
 		p.stdin.Close() // not before: its end ends the process at once
 	}
 	for _, p := range k.ports {
-		p.release()
+		p.Release()
 	}
 	if err := os.RemoveAll(k.dir); err != nil {
 		fmt.Fprintf(os.Stderr, "peers: %v\n", err)
