@@ -38,6 +38,7 @@ const (
 	beforeMin = 3 * time.Second
 	afterMin  = 5 * time.Second
 	peakTime  = 4 * time.Second
+	moderate  = 1024 // operations outstanding of a client
 )
 
 // Check reports what is wrong with a plan, in the words of the flags.
@@ -66,16 +67,13 @@ func Run(ctx context.Context, run Runner, c bench.Config, p Plan, log func(strin
 		return nil, err
 	}
 	if p.Peak == 0 {
-		peak := c
-		peak.Load.Rate, peak.Load.Duration, peak.Load.Ops = 0, peakTime, 0
-		r, err := run(ctx, peak)
+		r, err := peak(ctx, run, c, &p)
 		if err != nil {
 			return nil, err
 		}
-		if r.Violates() || r.Partial || r.Throughput.OpsPerSec == 0 {
+		if r.Violates() || r.Partial || p.Peak == 0 {
 			return Judge(r, p), nil
 		}
-		p.Peak = r.Throughput.OpsPerSec
 		c.NoProbe = true
 		if log != nil {
 			log("peak: %s operations/s in a closed loop", result.Count(p.Peak))
@@ -89,6 +87,21 @@ func Run(ctx context.Context, run Runner, c bench.Config, p Plan, log func(strin
 		return nil, err
 	}
 	return Judge(r, p), nil
+}
+
+// peak measures the peak of a closed loop: of a moderate one, and of one that has as much outstanding as the overload may.
+// Either may be the better: a deep queue makes large batches, and a too deep one costs memory.
+func peak(ctx context.Context, run Runner, c bench.Config, p *Plan) (r *result.Result, err error) {
+	c.Load.Rate, c.Load.Duration, c.Load.Ops = 0, peakTime, 0
+	for _, inflight := range []int{min(c.Load.Inflight, moderate), c.Load.Inflight} {
+		c.Load.Inflight = inflight
+		if r, err = run(ctx, c); err != nil || r.Violates() || r.Partial {
+			return r, err
+		}
+		p.Peak = max(p.Peak, r.Throughput.OpsPerSec)
+		c.NoProbe = true
+	}
+	return r, nil
 }
 
 // What "back" means: over a second, the median p99 of the intervals is below latencyBack times the highest of the usual

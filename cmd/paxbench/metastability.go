@@ -24,7 +24,7 @@ func newMetastability(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "metastability",
 		Short: "Twice the load that the cluster can take, for a while: does it recover, and when?",
-		Long: `metastability measures the cluster's peak in a closed loop, unless --peak gives it, and then drives one open loop in three
+		Long: `metastability measures the cluster's peak in closed loops, unless --peak gives it, and then drives one open loop in three
 phases: at --usual times the peak, at --overload times the peak, and at --usual times again. A cluster that goes on being
 slow though the overload is over, because of what it left behind (queues of work that nobody waits for any more,
 retries), is in a metastable failure.
