@@ -190,7 +190,7 @@ func (r *run) startGenerator(c load.Config, part load.Part) (*generator, error) 
 	c.Part = part
 	if err := json.NewEncoder(g.In).Encode(generateSpec{uint64(r.nodes.Cluster), r.seen().Addrs, c}); err != nil {
 		g.End()
-		return nil, err
+		return nil, fmt.Errorf("it ended before it was ready: %w", err)
 	}
 	return g, nil
 }
