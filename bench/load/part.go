@@ -181,9 +181,7 @@ func (g *Gather) settle() {
 	o := g.open[0]
 	g.open = g.open[1:]
 	i := o.interval
-	if h := o.response; i.Ops > 0 {
-		i.P50, i.P99, i.Max = h.ValueAtQuantile(50), h.ValueAtQuantile(99), h.Max()
-	}
+	i.describe(o.response)
 	g.peak = max(g.peak, o.backlog)
 	if i.Start >= 0 {
 		g.out.Intervals = append(g.out.Intervals, i)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // run is one load under way.
@@ -241,6 +243,13 @@ type Interval struct {
 	Waiting     uint64 // operations due and not sent at the end; open loop
 }
 
+// describe sets the response times.
+func (i *Interval) describe(h *hdrhistogram.Histogram) {
+	if i.Ops > 0 {
+		i.P50, i.P99, i.Max, i.Mean = h.ValueAtQuantile(50), h.ValueAtQuantile(99), h.Max(), int64(h.Mean())
+	}
+}
+
 // interval closes the current interval at end.
 func (r *run) interval(end int64) {
 	i := Interval{Start: r.begun - r.measure.Load(), Length: end - r.begun}
@@ -258,9 +267,7 @@ func (r *run) interval(end int64) {
 	backlog := r.backlog()
 	i.Waiting = backlog - min(backlog, uint64(i.Outstanding))
 	r.backlogPeak = max(r.backlogPeak, backlog)
-	if h := r.sum.response; i.Ops > 0 {
-		i.P50, i.P99, i.Max, i.Mean = h.ValueAtQuantile(50), h.ValueAtQuantile(99), h.Max(), int64(h.Mean())
-	}
+	i.describe(r.sum.response)
 	if r.begun >= r.measure.Load() {
 		r.intervals = append(r.intervals, i)
 		r.stretches.add(i, r.sum.response)
