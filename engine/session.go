@@ -80,7 +80,7 @@ func (t *sessionTable) open(id wire.SessionID) {
 	if t.byID[id] != nil {
 		panic(fmt.Sprintf("BUG: engine: session %d opened twice", id))
 	}
-	for len(t.byID) >= t.sessionsMax {
+	for len(t.byID) >= t.sessionsMax && !plant.Is(plant.SessionsUnbounded) {
 		t.remove(t.oldest)
 	}
 	s := &session{id: id, blocks: make([]sessionBlock, 4)}

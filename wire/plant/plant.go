@@ -48,6 +48,8 @@ const (
 	BarrierOverVotes
 	TornTailAlways
 	WriteLost
+	TransferAcksIgnored
+	SessionsUnbounded
 	simulated
 
 	// Those below take a fault that the simulator's disks do not have, or one at the very operation, and are found by the
@@ -79,7 +81,7 @@ var names = [bugs]string{
 	"repeat executed", "read before the barrier", "read unconfirmed", "log trimmed before the snapshot", "snapshot renamed before sync",
 	"install forgets the promise", "failed sync retried", "emptied directory votes", "ballot read when the write ends", "random number in apply",
 	"stalled disk leads", "lowest vote wins", "new leader proposes over votes", "bad group in the middle taken for the end",
-	"write lost", "", "zeros taken for the end of the log", "segment's name not synced", "segment reused before the trim is durable",
+	"write lost", "acks of a snapshot ignored", "sessions unbounded", "", "zeros taken for the end of the log", "segment's name not synced", "segment reused before the trim is durable",
 	"recovered records not made durable", "torn tail not wiped", "snapshot's name not synced",
 	"received part kept after a failed sync",
 	"suspect votes", "incarnation ignored", "healing counts the healed",
