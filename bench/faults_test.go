@@ -112,7 +112,7 @@ func TestRunDiskFaults(t *testing.T) {
 	noted(t, &r.Faults[1], "hung")
 	noted(t, &r.Faults[2], "ended: exit status 1")
 	noted(t, &r.Faults[2], "input/output error")
-	noted(t, &r.Faults[3], "no space left")
+	noted(t, &r.Faults[3], "found no room")
 }
 
 // Restarts that restart nothing, or nodes that come back without what they had; a burst that is none.

@@ -13,6 +13,9 @@ var (
 	// ErrBusy: a queue is full. Try again later.
 	ErrBusy = errors.New("engine: busy")
 
+	// ErrDiskFull: this node's disk has no room, and no other node is known to lead. Try again later.
+	ErrDiskFull = errors.New("engine: disk full")
+
 	// ErrNotLeader: this node does not lead the group; the error is a *NotLeaderError that says who may.
 	ErrNotLeader = errors.New("engine: not the leader")
 

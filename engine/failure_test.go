@@ -130,3 +130,80 @@ func TestPowerLossOfTheCluster(t *testing.T) {
 		})
 	}
 }
+
+// A full disk loses nothing, so it must not cost the node: its leader must hand over, because nothing it accepts becomes
+// durable; it must neither vote nor take anything meanwhile, say so, and go on where it was when there is room
+// (FAULTS.md F15).
+func TestFullDisk(t *testing.T) {
+	full := func(op vfs.Op) error {
+		if op.Kind == "writev" || op.Kind == "preallocate" || op.Kind == "create" {
+			return syscall.ENOSPC
+		}
+		return nil
+	}
+	t.Run("three nodes", func(t *testing.T) {
+		disks := map[wire.NodeID]*vfs.Mem{1: vfs.NewMem(), 2: vfs.NewMem(), 3: vfs.NewMem()}
+		c := newCluster(t, 3, false, func(c *Config) { c.FS = disks[c.Node] })
+		c.propose("before")
+		old := c.leader()
+		disks[old.c.Node].SetHook(full)
+		// What it proposes now two others accept: it leads until its own disk has done nothing for too long.
+		eventually(t, "another leader", func() bool {
+			c.propose("during")
+			return c.leader() != old
+		})
+		if err := old.Err(); err != nil {
+			t.Fatalf("the node is gone: %v", err)
+		}
+		c.propose("meanwhile")
+		if !old.diskFull.Load() {
+			t.Error("it does not know that its disk is full")
+		}
+		disks[old.c.Node].SetHook(nil)
+		c.equal(1)
+		eventually(t, "it notices that there is room", func() bool { return !old.diskFull.Load() })
+		if err := old.Err(); err != nil {
+			t.Errorf("with room again: %v", err)
+		}
+	})
+	t.Run("one node", func(t *testing.T) {
+		disk := vfs.NewMem()
+		c := newCluster(t, 1, false, func(c *Config) { c.FS = disk })
+		c.propose("before")
+		n := c.nodes[1]
+		disk.SetHook(full)
+		eventually(t, "the typed refusal", func() bool {
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+			defer cancel()
+			_, err := n.Group(1).Propose(ctx, []byte("refused"))
+			return errors.Is(err, ErrDiskFull) && !errors.Is(err, ErrUnknown)
+		})
+		disk.SetHook(nil)
+		eventually(t, "writes again", func() bool {
+			_, err := n.Group(1).Propose(context.Background(), []byte("after"))
+			return err == nil
+		})
+		if p, err := n.Group(1).Query(context.Background(), []byte("before")); err != nil || string(p) != "1" {
+			t.Errorf("%q %v", p, err)
+		}
+	})
+	t.Run("closed while full", func(t *testing.T) {
+		disk := vfs.NewMem()
+		c := newCluster(t, 1, false, func(c *Config) { c.FS = disk })
+		disk.SetHook(full)
+		n := c.nodes[1]
+		acked := make(chan error, 1)
+		go func() {
+			_, err := n.Group(1).Propose(context.Background(), []byte("into it"))
+			acked <- err
+		}()
+		eventually(t, "the disk is full", n.diskFull.Load)
+		if err := n.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		delete(c.nodes, 1)
+		if <-acked == nil {
+			t.Error("acknowledged what is nowhere")
+		}
+	})
+}

@@ -188,7 +188,7 @@ func (p *proposal) CommandDone(r *CommandResult) {
 // once; after ErrUnknown, also when ctx ended, it may have been. Commands that must be executed exactly once belong in
 // a session (engine/client).
 //
-// Errors: ErrTooLarge, ErrBusy, ErrClosed, *NotLeaderError: certainly not done; ErrUnknown, wrapping ctx's error if
+// Errors: ErrTooLarge, ErrBusy, ErrDiskFull, ErrClosed, *NotLeaderError: certainly not done; ErrUnknown, wrapping ctx's error if
 // that was the cause.
 func (g *Group) Propose(ctx context.Context, cmd []byte) ([]byte, error) {
 	p := &proposal{done: make(chan struct{})}

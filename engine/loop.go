@@ -239,7 +239,12 @@ func (l *loop) next() bool {
 // add queues a client's block.
 func (l *loop) add(e *event) {
 	status := wire.StatusNotLeader
-	if l.leading {
+	switch {
+	case l.g.node.diskFull.Load() && (l.leading || l.core.Status().Leader == 0):
+		// While it still leads, what it already has will wait; more would only wait longer. It resigns when its disk has
+		// done nothing for too long.
+		status = wire.StatusDiskFull
+	case l.leading:
 		if l.batcher.Add(e.at, batching.Item[Completion]{Frame: e.frame, Block: e.block, Waiter: e.done}) {
 			return
 		}

@@ -30,6 +30,7 @@ type Node struct {
 	driver  *Driver // nil but in a simulator
 	limits  Limits
 
+	diskFull      atomic.Bool   // the log waits for room
 	invalid       atomic.Uint64 // peer frames that name no group of this node
 	clientInvalid atomic.Uint64 // malformed frames from clients
 

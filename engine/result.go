@@ -28,6 +28,8 @@ func statusError(s wire.Status, leader wire.NodeID, addr string) error {
 		return &NotLeaderError{Leader: leader, Addr: addr}
 	case wire.StatusBusy:
 		return ErrBusy
+	case wire.StatusDiskFull:
+		return ErrDiskFull
 	case wire.StatusClosed:
 		return ErrClosed
 	case wire.StatusSessionGone:

@@ -1,11 +1,14 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/paxbench/paxbench/batching"
 	"github.com/paxbench/paxbench/engine/paxos"
+	"github.com/paxbench/paxbench/engine/wal"
 	"github.com/paxbench/paxbench/wire"
 	"github.com/paxbench/paxbench/wire/plant"
 )
@@ -38,7 +41,7 @@ func putWork(w *work) {
 	workPool.Put(w)
 }
 
-// storage is what the syncer needs of the WAL.
+// storage is what the syncer needs of the WAL. Every error is final, except a *wal.FullError.
 type storage interface {
 	Append(recs []wire.Record) (wire.LSN, error)
 	Sync() (wire.LSN, error)
@@ -118,11 +121,44 @@ func (s *syncer) write() error {
 	if len(s.recs) == 0 {
 		return nil
 	}
-	if _, err := s.log.Append(s.recs); err != nil {
-		return fmt.Errorf("engine: write to the log: %w", err)
+	for done := 0; done < len(s.recs); {
+		_, err := s.log.Append(s.recs[done:])
+		if err == nil {
+			break
+		}
+		var full *wal.FullError
+		if !errors.As(err, &full) || !s.room(err) {
+			return fmt.Errorf("engine: write to the log: %w", err)
+		}
+		done += full.Written
+	}
+	if s.node.diskFull.CompareAndSwap(true, false) {
+		s.node.log.Warn("the disk has room again")
 	}
 	clear(s.recs)
 	return nil
+}
+
+// roomPause is how long a node whose disk is full waits before it tries to write again.
+const roomPause = 20 * time.Millisecond
+
+// room waits before the next try of a write that found no room, which has changed nothing: the node is not lost. To its
+// replicas this is a disk that finishes nothing: a leader resigns, and nobody votes here. false: the node is to stop.
+func (s *syncer) room(err error) bool {
+	if s.node.diskFull.CompareAndSwap(false, true) {
+		s.node.log.Error("the disk is full; nothing is voted or accepted until there is room", "err", err)
+	}
+	if s.node.driver != nil {
+		return false // nothing can wait there; its disks are never full
+	}
+	timer := time.NewTimer(roomPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.node.stopping:
+		return false
+	}
 }
 
 // sync makes durable what write has written.
@@ -161,7 +197,7 @@ func (s *syncer) release() error {
 			w.g.nudge()
 		}
 		if w.trim > 0 {
-			if err := s.log.Trim(w.g.id, w.trim+1); err != nil {
+			if err := s.log.Trim(w.g.id, w.trim+1); err != nil && !errors.As(err, new(*wal.FullError)) { // else the next trim makes up for it
 				return fmt.Errorf("engine: trim the log: %w", err)
 			}
 		}

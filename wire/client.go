@@ -21,10 +21,11 @@ const (
 	StatusInvalid            // malformed, or outside the session's window
 	StatusTooLarge           // beyond a limit of this package
 	StatusUnknown            // may be done: leadership was lost, or the disk failed, while it was under way
+	StatusDiskFull           // the node's disk has no room; later, or another leader
 	statusEnd
 )
 
-var statusNames = [statusEnd]string{"ok", "not leader", "busy", "closed", "session gone", "invalid", "too large", "unknown"}
+var statusNames = [statusEnd]string{"ok", "not leader", "busy", "closed", "session gone", "invalid", "too large", "unknown", "disk full"}
 
 func (s Status) String() string {
 	if s < statusEnd {

@@ -2,7 +2,12 @@
 //
 // A cluster is N nodes on loopback TCP with real files. In the usual kind each node is an operating-system process of
 // its own, `paxbench serve` started from our own binary; in the in-process kind all nodes live in this process
-// (no crash faults there: a process cannot be killed in part).
+// (no faults there: a process cannot be killed in part).
+//
+// Faults are a timeline of entries such as partition:leader@10s+5s (Fault, ParseFault; WriteFaultHelp explains all kinds).
+// Those of processes are signals. Those of the network need Config.Network: then every link goes through a proxy of its own
+// (bench/proxy). Those of disks need Config.Disks: then a child has a layer between itself and its files (bench/disk), and
+// takes orders for it over its standard input. Without them neither is there.
 //
 // Children never outlive the parent, by two independent means: the kernel kills them when the parent's forking thread
 // ends (Pdeathsig), and a child ends when its standard input, a pipe whose other end only the parent holds, is closed.

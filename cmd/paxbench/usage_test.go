@@ -94,6 +94,7 @@ func TestUsageErrors(t *testing.T) {
 		{"serve --node 1 --cluster-id 7 --peers 1=a:1", "serve needs --data-dir"},
 		{"serve --node 4 --cluster-id 7 --peers 1=a:1,2=b:2 --data-dir x", "--node 4 is not among --peers 1=a:1,2=b:2"},
 		{"serve --peers 1=nowhere", "host:port"},
+		{"serve --node 1 --cluster-id 7 --peers 1=a:1 --data-dir x --with-disk-control", "goes with --with-parent"},
 		{"serve --peers 1=a:1,1=b:2", "named twice"},
 		{"serve --node 1 --cluster-id 7 --peers 1=a:1 --data-dir x --listen a:http", "port must be a number"},
 		{"serve --node 1 --cluster-id 7 --peers 1=a:1 --data-dir x --pprof here", "--pprof"},
@@ -206,6 +207,9 @@ func TestHelp(t *testing.T) {
 	}
 	if strings.Contains(out, "pipe-peer") {
 		t.Error("the hidden command shows")
+	}
+	if code, out, _ = call(nil, "help", "faults"); code != exitOK || !strings.Contains(out, "stall-fsync:leader@at+duration") {
+		t.Errorf("help faults: exit %d\n%s", code, out)
 	}
 	if code, out, _ = call(nil, "run", "--help"); code != exitOK || !strings.Contains(out, "kill:leader@5s+5s") {
 		t.Errorf("exit %d:\n%s", code, out)

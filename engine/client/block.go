@@ -63,6 +63,7 @@ type block struct {
 	awaited  bool  // the last attempt has no answer yet, and its connection is the present one
 	maybe    bool  // an earlier attempt ended without an answer: the block may be executed
 	refused  bool  // turned away at least once
+	full     bool  // the last time for want of room on a disk
 	again    bool  // to be sent again when the pause is over
 }
 

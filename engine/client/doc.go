@@ -20,7 +20,7 @@
 // byte the same. Errors come in two sorts, never mixed:
 //
 //   - certainly not done, and it never will be: ErrBusy, ErrClosed, ErrTimeout, ErrTooLarge, ErrInvalid,
-//     ErrSessionGone, or the context's error from Dial and Query;
+//     ErrSessionGone, ErrDiskFull (with ErrTimeout), or the context's error from Dial and Query;
 //   - may be done, or may yet be: errors.Is(err, ErrUnknown).
 //
 // A session ends when the cluster evicts it (too many sessions since it was last used). Blocks that certainly were not

@@ -22,6 +22,9 @@ var (
 	// ErrTimeout: there was no leader to send it to within the timeout, or every one turned it away.
 	ErrTimeout = errors.New("client: timeout")
 
+	// ErrDiskFull: no node that could lead has room on its disk.
+	ErrDiskFull = errors.New("client: the cluster's disks are full")
+
 	// ErrSessionGone: the cluster does not know the session any more.
 	ErrSessionGone = errors.New("client: session gone")
 
@@ -47,6 +50,8 @@ func statusError(s wire.Status) error {
 		return ErrNotLeader
 	case wire.StatusBusy:
 		return ErrBusy
+	case wire.StatusDiskFull:
+		return ErrDiskFull
 	case wire.StatusClosed:
 		return fmt.Errorf("%w: the node is stopping", ErrNotLeader)
 	case wire.StatusSessionGone:
@@ -63,6 +68,7 @@ func statusError(s wire.Status) error {
 var (
 	errLateUnsent    = fmt.Errorf("%w: not sent in time", ErrTimeout)
 	errLateRefused   = fmt.Errorf("%w: turned away until then", ErrTimeout)
+	errLateFull      = fmt.Errorf("%w: turned away until then: %w", ErrTimeout, ErrDiskFull)
 	errLateSent      = fmt.Errorf("%w: sent, no answer in time", ErrUnknown)
 	errClosedSent    = fmt.Errorf("%w: client closed with it under way: %w", ErrUnknown, ErrClosed)
 	errGoneSent      = fmt.Errorf("%w: sent, and the session is gone: %w", ErrUnknown, ErrSessionGone)

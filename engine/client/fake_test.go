@@ -53,6 +53,7 @@ type action int
 const (
 	serve       action = iota
 	busy               // refuse
+	full               // refuse for want of room
 	swallow            // neither execute nor answer
 	executeOnly        // execute, never answer
 	hold               // execute, answer when released
@@ -301,6 +302,8 @@ func (h *fakeHandler) propose(f *wire.Buffer) {
 	switch act {
 	case busy:
 		r.Status = wire.StatusBusy
+	case full:
+		r.Status = wire.StatusDiskFull
 	case notLeader:
 		r.Status, r.Leader = wire.StatusNotLeader, 0
 	case invalid:

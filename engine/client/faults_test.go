@@ -223,6 +223,16 @@ func TestTimeoutsTellSentFromUnsent(t *testing.T) {
 			t.Fatalf("always busy: %v", err)
 		}
 	}
+	f.setScript(func(*fakeNode, wire.Kind, wire.Block) action { return full })
+	for i := 0; ; i++ {
+		_, err := c.Do(context.Background(), []byte("refused"))
+		if errors.Is(err, ErrTimeout) && errors.Is(err, ErrDiskFull) && !MayBeDone(err) {
+			break
+		}
+		if i == 5 {
+			t.Fatalf("a full disk: %v", err)
+		}
+	}
 	f.setScript(nil)
 	f.lead(0)
 	for _, n := range f.nodes {

@@ -157,8 +157,8 @@ func (c *Client) blockReply(l *link, b *block, r *wire.Reply, now int64) {
 		c.detach(l, r.Leader)
 	case wire.StatusClosed:
 		c.detach(l, 0)
-	case wire.StatusBusy:
-		b.again = true
+	case wire.StatusBusy, wire.StatusDiskFull:
+		b.again, b.full = true, r.Status == wire.StatusDiskFull
 		c.stats.Busy++
 		c.pause(now)
 	case wire.StatusSessionGone:
@@ -175,6 +175,8 @@ func (b *block) outcome(unsent, refused, sent error) error {
 	switch {
 	case b.maybe || b.awaited:
 		return sent
+	case b.refused && b.full && refused == errLateRefused:
+		return errLateFull
 	case b.refused:
 		return refused
 	}

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"time"
@@ -16,26 +17,37 @@ var zeros [2 * pageSize]byte
 // see Sync. It keeps no reference: the frames are the caller's, who may release them on return. Their bytes go from
 // the frames to the kernel without a copy in between.
 //
+// A full disk gives a *FullError: the records from FullError.Written on may be appended again.
+//
 // LSNs number all records in the log, and the log adds some of its own (at the start of each segment, and by Trim): the
 // LSNs of two Appends need not be adjacent.
 func (l *Log) Append(recs []wire.Record) (wire.LSN, error) {
 	if err := l.ready(); err != nil {
 		return 0, err
 	}
-	for len(recs) > 0 {
-		n, bytes := l.fit(recs)
+	for done := 0; done < len(recs); {
+		n, bytes := l.fit(recs[done:])
+		var err error
 		if n == 0 {
-			if err := l.rotate(recs[0].Frame.Len()); err != nil {
-				return 0, err
-			}
-			continue
+			err = l.rotate(recs[done].Frame.Len())
+		} else {
+			err = l.write(recs[done:done+n], bytes)
 		}
-		if err := l.write(recs[:n], bytes); err != nil {
-			return 0, err
+		if err != nil {
+			return 0, partial(err, done)
 		}
-		recs = recs[n:]
+		done += n
 	}
 	return wire.LSN(l.appended.Load()), nil
+}
+
+// partial notes in the error of a full disk how many records are in the log.
+func partial(err error, written int) error {
+	var full *FullError
+	if errors.As(err, &full) {
+		full.Written = written
+	}
+	return err
 }
 
 // fit returns how many of recs, and how many bytes, still go into the active segment.
@@ -96,7 +108,8 @@ func (l *Log) write(recs []wire.Record, bytes int) (err error) {
 	}
 	clear(l.vec)
 	if err != nil {
-		return l.fail(fmt.Errorf("wal: append to segment %d: %w", a.id, err))
+		// Nothing above has changed: the next write goes to the same place, over what came of this one.
+		return l.failWrite(fmt.Errorf("wal: append to segment %d: %w", a.id, err))
 	}
 	if !grow {
 		l.stats.groups.Add(1)

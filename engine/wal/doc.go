@@ -225,8 +225,9 @@
 // # Errors
 //
 // The first failed write or sync ends the log: every later call returns it. Nothing is retried, because a failed fdatasync
-// may have dropped the data and the next one then succeeds. The only failure that is not final is a full disk while
-// making a spare ahead of need.
+// may have dropped the data and the next one then succeeds. The only failure that is not final is a full disk: a write that
+// finds no room is nobody's vote yet, changes nothing that was synced, and goes to the same place when it is repeated
+// (FullError). A sync or a rename that says so is final all the same, and a spare made ahead of need is done without.
 //
 // # Assumptions
 //

@@ -243,18 +243,22 @@ func failing(t testing.TB, script []string, at int, answer error) (r *run, err e
 
 // TestEnumerateFailures: every operation that can fails, once, with everything it can fail with, and the next try would
 // succeed. The log must pass the error on and be finished with, for good: going on after a failed sync would acknowledge what
-// the kernel has dropped. Whatever comes then, the process ending, in order or not, or power loss, keeps what was
+// the kernel has dropped. Only a write that found no room may be repeated, and must then do what it was to do. Whatever comes then, the process ending, in order or not, or power loss, keeps what was
 // acknowledged (FAULTS.md F14, F15).
 func TestEnumerateFailures(t *testing.T) {
 	all := newTally()
+	retried := 0
 	for i, script := range scripts() {
-		enumerateFailures(t, all, script, uint64(i))
+		retried += enumerateFailures(t, all, script, uint64(i))
+	}
+	if retried == 0 {
+		t.Error("no write found the disk full and was repeated")
 	}
 	all.report(t)
 	all.must(t, complete, torn)
 }
 
-func enumerateFailures(t testing.TB, all *tally, script []string, seed uint64) {
+func enumerateFailures(t testing.TB, all *tally, script []string, seed uint64) (retried int) {
 	for at, op := range traced(t, script) {
 		for _, f := range failures {
 			if at%stride != 0 || !slices.Contains(f.kinds, op.Kind) {
@@ -262,6 +266,7 @@ func enumerateFailures(t testing.TB, all *tally, script []string, seed uint64) {
 			}
 			what := fmt.Sprintf("script %d, operation %d, %s of %s", seed, at, op.Kind, op.Name)
 			r, err := failing(t, script, at, f.err)
+			retried += r.full
 			if bad := r.finished(err, f.err); bad != nil {
 				all.note(f.name, silent, bad, what)
 			}
@@ -274,6 +279,7 @@ func enumerateFailures(t testing.TB, all *tally, script []string, seed uint64) {
 			r.survive(all, f.name+", then a new process", r.m, uint64(at*4+3), what)
 		}
 	}
+	return retried
 }
 
 // finished says what is wrong with how the log took a failure: it must have ended the play with it, or have needed

@@ -20,6 +20,19 @@ var (
 	ErrClosed = errors.New("wal: closed")
 )
 
+// FullError says that the disk has no room. It is the one error of writing after which a log goes on: what was asked for
+// was not done, apart from the first Written records of an Append, nothing else has changed, and nothing is lost that
+// was there. Once there is room the rest may be asked for again. Syncs never give it: what a failed sync left
+// behind cannot be known, whatever it says.
+type FullError struct {
+	Written int   // records of an Append that are in the log
+	Err     error // errors.Is finds syscall.ENOSPC
+}
+
+func (e *FullError) Error() string { return fmt.Sprintf("disk full: %v", e.Err) }
+
+func (e *FullError) Unwrap() error { return e.Err }
+
 // IdentityError says that a directory is another node's or another cluster's, or that it no longer says whose it is.
 type IdentityError struct {
 	Dir    string

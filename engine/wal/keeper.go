@@ -141,7 +141,8 @@ func (k *keeper) turn(freed []segment) error {
 }
 
 // make makes a spare ahead of need. A full disk is not the log's end yet: nothing depends on this file. No other is
-// tried until segments were given up, so as not to take the last space from the owner, who makes what it must have.
+// tried until segments were given up or the owner found room, so as not to take the last space from the owner, who makes
+// what it must have.
 func (k *keeper) make() {
 	fsys, dir := k.l.c.FS, k.l.c.Dir
 	k.serial++
@@ -167,6 +168,16 @@ func (k *keeper) make() {
 	}
 	k.l.stats.created.Add(1)
 	k.publish([]string{name})
+}
+
+// room says that the owner found room for a segment: so spares can be made again.
+func (k *keeper) room() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.idle && k.l.Err() == nil {
+		k.idle = false
+		k.changed.Broadcast()
+	}
 }
 
 func (k *keeper) publish(names []string) {

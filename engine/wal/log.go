@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/paxbench/paxbench/engine/wal/vfs"
@@ -21,7 +22,7 @@ import (
 //
 // All of these are called by one goroutine, the log's owner. Stats, Err, Members and Identity may be called from anywhere.
 // The first write or sync that fails ends the log: that error is returned by every later call, and nothing is tried
-// again, because what a failed sync left behind cannot be known.
+// again, because what a failed sync left behind cannot be known. Only a full disk does not end it (FullError).
 type Log struct {
 	c    Config
 	lock io.Closer
@@ -42,6 +43,10 @@ type Log struct {
 	sealed []segment // full segments that are still needed, oldest first, without the active one
 	oldest uint64    // id of the oldest segment still needed
 	groups groupSet
+
+	// unrecorded are segments that nobody needs and that are not in sealed any more, but still on the disk as they were:
+	// the mark that would say so has found no room yet.
+	unrecorded []segment
 
 	hdr  [groupHeaderSize]byte
 	mark [groupHeaderSize]byte
@@ -258,6 +263,14 @@ func (l *Log) Err() error {
 func (l *Log) fail(err error) error {
 	l.sticky.CompareAndSwap(nil, &err)
 	return l.Err()
+}
+
+// failWrite is fail for a write that may be repeated: a full disk is not the end.
+func (l *Log) failWrite(err error) error {
+	if errors.Is(err, syscall.ENOSPC) {
+		return &FullError{Err: err}
+	}
+	return l.fail(err)
 }
 
 // ready returns why the log cannot be used, or nil.

@@ -35,6 +35,7 @@ type run struct {
 
 	slots  map[wire.GroupID]wire.Slot
 	ballot uint32
+	full   int // how often there was no room
 }
 
 // newRun makes a log of node to run a script on. salt tells the files of one use of a disk from those of another.
@@ -106,6 +107,11 @@ func (r *run) append(what []string) error {
 func (r *run) give(recs ...wire.Record) error {
 	defer releaseAll(recs)
 	_, err := r.l.Append(recs)
+	var full *FullError
+	if errors.As(err, &full) { // there is room again
+		r.full++
+		_, err = r.l.Append(recs[full.Written:])
+	}
 	if err == nil {
 		r.returned = len(r.items)
 	}
@@ -131,6 +137,10 @@ func (r *run) trim(g wire.GroupID, keep wire.Slot) error {
 	mark := r.slots[g] - keep
 	r.items = append(r.items, item{kind: wire.KindRecTrim, group: g, slot: mark})
 	err := r.l.Trim(g, mark+1)
+	if errors.As(err, new(*FullError)) {
+		r.full++
+		err = r.l.Trim(g, mark+1)
+	}
 	if err == nil {
 		r.returned = len(r.items)
 	}

@@ -105,8 +105,11 @@ func (l *Log) rotate(need int) error {
 	for _, r := range recs {
 		r.Frame.Release()
 	}
-	f, err := l.openNext(img)
+	f, err := l.prepareNext(img)
 	if err != nil {
+		return l.failWrite(fmt.Errorf("wal: begin segment %d: %w", h.ID, err))
+	}
+	if err := l.nameNext(f, img); err != nil {
 		return l.fail(fmt.Errorf("wal: begin segment %d: %w", h.ID, err))
 	}
 	if err = old.file.Writev([][]byte{l.hdr[:]}, old.pos); err == nil {
@@ -117,44 +120,61 @@ func (l *Log) rotate(need int) error {
 		return l.fail(fmt.Errorf("wal: seal segment %d: %w", old.id, err))
 	}
 	l.sealed = append(l.sealed, segment{old.id, old.size, l.groups.takeMax()})
-	return l.activate(f, img)
+	return l.activate(f.File, img)
 }
 
-// openNext makes the file of the segment that begins with img, durable and under its name.
-func (l *Log) openNext(img *image) (vfs.File, error) {
-	f, spare, err := l.takeSpare(img.header.Size, img.header.ID)
+// nextFile is the file of the next segment, under the name of a spare.
+type nextFile struct {
+	vfs.File
+	name string
+}
+
+// prepareNext makes the file of the segment that begins with img. A file that could not be filled for want of room is given
+// up, and with it the room that it takes.
+func (l *Log) prepareNext(img *image) (nextFile, error) {
+	f, err := l.takeSpare(img.header.Size, img.header.ID)
 	if err != nil {
-		return nil, err
+		return f, err
 	}
-	if err = img.writeTo(f); err == nil {
-		err = l.datasync(f)
+	if err := img.writeTo(f); err != nil {
+		f.Close()
+		_ = l.c.FS.Remove(f.name) // if it stays, the next replay clears it away
+		return f, err
 	}
+	return f, nil
+}
+
+// nameNext makes the file durable, and gives it its name.
+func (l *Log) nameNext(f nextFile, img *image) error {
+	err := l.datasync(f)
 	if err == nil {
-		err = l.c.FS.Rename(spare, filepath.Join(l.c.Dir, segmentName(img.header.ID)))
+		err = l.c.FS.Rename(f.name, filepath.Join(l.c.Dir, segmentName(img.header.ID)))
 	}
 	if err == nil && !plant.Is(plant.SegmentNameNotSynced) {
 		err = l.c.FS.SyncDir(l.c.Dir)
 	}
 	if err != nil {
 		f.Close()
-		return nil, err
 	}
-	return f, nil
+	return err
 }
 
-// takeSpare returns an open file of this size and its name.
-func (l *Log) takeSpare(size int64, id uint64) (vfs.File, string, error) {
+// takeSpare opens a spare of this size, or makes one.
+func (l *Log) takeSpare(size int64, id uint64) (nextFile, error) {
 	if size == l.c.SegmentBytes {
 		if name := l.keeper.take(); name != "" {
 			path := filepath.Join(l.c.Dir, name)
 			f, err := l.c.FS.Open(path)
-			return f, path, err
+			return nextFile{f, path}, err
 		}
 	}
 	tmp := filepath.Join(l.c.Dir, segmentName(id)+tmpSuffix)
 	f, err := createZeroed(l.c.FS, tmp, size)
 	l.stats.created.Add(1)
-	return f, tmp, err
+	if err == nil {
+		l.keeper.room()
+	}
+	return nextFile{f, tmp}, err
 }
 
 // activate makes f, which begins with img, the active segment, and closes the old one.

@@ -11,6 +11,7 @@ import (
 // The mark is a record. Unless it frees a segment it becomes durable with the next Sync; a mark that frees one is
 // made durable before the segment is touched, under every policy, and the group that carries it names the oldest
 // segment still needed: replay then knows a segment that was given up from one that was lost.
+// After a *FullError the mark is made up for by the group's next Trim, with whatever mark.
 func (l *Log) Trim(g wire.GroupID, below wire.Slot) error {
 	if err := l.ready(); err != nil {
 		return err
@@ -18,19 +19,21 @@ func (l *Log) Trim(g wire.GroupID, below wire.Slot) error {
 	if below == 0 {
 		return nil
 	}
-	mark, fresh := below-1, false
-	if s := l.groups.get(g); mark > s.trimmed {
-		s.trimmed, fresh = mark, true
+	s := l.groups.get(g)
+	if mark := below - 1; mark > s.trimmed {
+		s.trimmed, s.unmarked = mark, true
 	}
 	freed := l.takeFreed()
-	if !fresh && len(freed) == 0 {
+	if !s.unmarked && len(freed) == 0 {
 		return nil
 	}
-	rec := wire.TrimRecord(l.id.Cluster, g, l.id.Node, l.groups.get(g).trimmed)
+	rec := wire.TrimRecord(l.id.Cluster, g, l.id.Node, s.trimmed)
 	defer rec.Frame.Release()
 	if _, err := l.Append([]wire.Record{rec}); err != nil {
+		l.unrecorded = freed // if the disk was full, they stay until a later mark says so
 		return err
 	}
+	s.unmarked = false
 	if len(freed) == 0 {
 		return nil
 	}
@@ -50,7 +53,8 @@ func (l *Log) takeFreed() []segment {
 	for n < len(l.sealed) && !l.groups.needed(l.sealed[n].max) {
 		n++
 	}
-	freed := append([]segment(nil), l.sealed[:n]...)
+	freed := append(l.unrecorded, l.sealed[:n]...)
+	l.unrecorded = nil
 	l.sealed = append(l.sealed[:0], l.sealed[n:]...)
 	l.oldest += uint64(n)
 	l.stats.live.Add(-int64(n))

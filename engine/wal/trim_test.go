@@ -2,6 +2,7 @@ package wal
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"syscall"
@@ -226,50 +227,93 @@ func TestKeeperInBackground(t *testing.T) {
 	l.Close()
 }
 
-// TestFullDisk: no space for a spare is not the end while nobody needs it, and no space for the segment that is needed
-// is, with an error that says so. What was synced stays readable.
+// TestFullDisk: no space for a spare is nothing while nobody needs it, and no space for the segment that is needed is an
+// error that says so and ends nothing: the log keeps what it has, also over a power loss, and goes on when there is room.
 func TestFullDisk(t *testing.T) {
 	for _, foreground := range []bool{true, false} {
-		m := vfs.NewMem()
-		c := memConfig(m)
-		c.Foreground = foreground
-		l := bootstrapped(t, c)
-		if !foreground {
-			l.keeper.mu.Lock() // let the first spare be made, and take it away
-			for len(l.keeper.spares) == 0 {
-				l.keeper.changed.Wait()
-			}
-			l.keeper.mu.Unlock()
+		for _, kind := range []string{"preallocate", "writev"} {
+			t.Run(fmt.Sprintf("foreground=%v/%s", foreground, kind), func(t *testing.T) { fullDisk(t, foreground, kind) })
 		}
-		m.SetHook(func(op vfs.Op) error {
-			if op.Kind == "preallocate" {
-				return syscall.ENOSPC
-			}
-			return nil
-		})
-		acked := wire.Slot(0)
-		var err error
-		for err == nil {
-			rec := acceptRecord(1, acked+1, 1<<32|2, 900)
-			if _, err = l.Append([]wire.Record{rec}); err == nil {
-				if _, err = l.Sync(); err == nil {
-					acked++
-				}
-			}
-			rec.Frame.Release()
-		}
-		if !errors.Is(err, syscall.ENOSPC) || l.active.id != map[bool]uint64{true: 1, false: 2}[foreground] {
-			t.Errorf("in segment %d: %v", l.active.id, err)
-		}
-		l.Close()
-		m.SetHook(nil)
-		l, r, err := openReplay(c)
-		if err != nil || !slices.Equal(slotsOf(r.votes), slotRange(1, acked)) {
-			t.Fatalf("restart with room again: %+v, %v", r, err)
-		}
-		fill(t, l, 1, acked+1, 4)
-		l.Close()
 	}
+}
+
+func fullDisk(t *testing.T, foreground bool, kind string) {
+	m := vfs.NewMem()
+	c := memConfig(m)
+	c.Foreground = foreground
+	l := bootstrapped(t, c)
+	if !foreground {
+		l.keeper.mu.Lock() // let the first spare be made, and take it away
+		for len(l.keeper.spares) == 0 {
+			l.keeper.changed.Wait()
+		}
+		l.keeper.mu.Unlock()
+	}
+	acked := wire.Slot(0)
+	give := func() error {
+		recs := []wire.Record{acceptRecord(1, acked+1, 1<<32|2, 900), acceptRecord(1, acked+2, 1<<32|2, 900)}
+		defer releaseAll(recs)
+		_, err := l.Append(recs)
+		var full *FullError
+		for tries := 0; errors.As(err, &full) && tries < 3; tries++ {
+			recs = recs[full.Written:]
+			_, err = l.Append(recs)
+			if tries == 1 {
+				m.SetHook(nil)
+			}
+		}
+		if err == nil {
+			if _, err = l.Sync(); err == nil {
+				acked += 2
+			}
+		}
+		return err
+	}
+	for range 5 {
+		if err := give(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused := 0
+	m.SetHook(func(op vfs.Op) error {
+		if op.Kind == kind {
+			refused++
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	if kind == "writev" { // a mark without room is made up for
+		if err := l.Trim(1, 3); !errors.As(err, new(*FullError)) {
+			t.Fatalf("trim: %v", err)
+		}
+	}
+	for refused < 3 {
+		if err := give(); err != nil {
+			t.Fatalf("after %d refusals: %v", refused, err)
+		}
+	}
+	m.SetHook(nil)
+	for range 10 {
+		if err := give(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kind == "writev" {
+		if err := l.Trim(1, 3); err != nil {
+			t.Fatal(err)
+		}
+		mustSync(t, l)
+	}
+	if l.Err() != nil || l.active.id < 2 {
+		t.Errorf("in segment %d: %v", l.active.id, l.Err())
+	}
+	l.Close()
+	m.PowerLoss(vfs.LoseAll, 1)
+	l, r, err := openReplay(c)
+	if err != nil || !slices.Equal(slotsOf(r.votes), slotRange(1, acked)) || kind == "writev" && r.trimmed[1] != 2 {
+		t.Fatalf("restart: want slots 1 to %d: %+v, %v", acked, r, err)
+	}
+	l.Close()
 }
 
 // TestTrimAfterRestart: what a segment holds is known from replay as well as from writing. A restart that forgets it
