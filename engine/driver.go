@@ -31,6 +31,7 @@ type Driver struct {
 	c       DriverConfig
 	groups  []*GroupDriver
 	writing bool // Write was called, Sync was not
+	full    bool // Write found no room
 }
 
 // GroupDriver has the steps of one group.
@@ -109,21 +110,28 @@ func (d *Driver) Verdict() wal.Verdict { return d.n.wal.Verdict() }
 // WriteDue says whether there is work for the disk and the disk is free.
 func (d *Driver) WriteDue() bool {
 	items, _ := d.n.syncer.box.Len()
-	return items > 0 && !d.writing
+	return (items > 0 || d.full) && !d.writing
 }
 
 // SyncDue says that something was written and waits for its Sync.
 func (d *Driver) SyncDue() bool { return d.writing }
 
-// Write takes what waits for the disk and appends it to the log.
+// Write takes what waits for the disk and appends it to the log. If there is no room it is due again.
 func (d *Driver) Write() {
 	if d.writing || d.Err() != nil {
 		return
 	}
 	s := d.n.syncer
-	s.items = s.box.Swap(s.items)
-	d.writing = true
-	if err := s.write(); err != nil {
+	var err error
+	if d.full {
+		err = s.append()
+	} else {
+		s.items = s.box.Swap(s.items)
+		err = s.write()
+	}
+	d.full = errors.As(err, new(*wal.FullError))
+	d.writing = !d.full
+	if err != nil && !d.full {
 		d.n.fail(err)
 	}
 }

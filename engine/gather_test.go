@@ -83,6 +83,7 @@ func TestGoIsRefused(t *testing.T) {
 		if n == leader {
 			continue
 		}
+		eventually(t, "the follower knows the leader", func() bool { return n.Group(1).Status().Leader == leader.c.Node })
 		var o outcomes
 		o.left.Add(1)
 		if err := n.Group(1).Go([]byte("x"), &o); err != nil {

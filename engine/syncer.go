@@ -61,6 +61,8 @@ type syncer struct {
 	items []*work
 	recs  []wire.Record
 	done  chan struct{}
+
+	written int // of recs, before there was no room
 }
 
 func newSyncer(n *Node, log storage) *syncer {
@@ -114,25 +116,30 @@ func (s *syncer) round() error {
 
 // write appends the records of s.items to the log.
 func (s *syncer) write() error {
-	s.recs = s.recs[:0]
+	s.recs, s.written = s.recs[:0], 0
 	for _, w := range s.items {
 		s.recs = append(s.recs, w.records...)
 	}
-	if len(s.recs) == 0 {
-		return nil
-	}
-	for done := 0; done < len(s.recs); {
-		_, err := s.log.Append(s.recs[done:])
+	return s.append()
+}
+
+// append is the part of write that is repeated when there was no room: it goes on where it was.
+func (s *syncer) append() error {
+	for s.written < len(s.recs) {
+		_, err := s.log.Append(s.recs[s.written:])
 		if err == nil {
 			break
 		}
 		var full *wal.FullError
-		if !errors.As(err, &full) || !s.room(err) {
+		if !errors.As(err, &full) {
 			return fmt.Errorf("engine: write to the log: %w", err)
 		}
-		done += full.Written
+		s.written += full.Written
+		if !s.room(err) {
+			return fmt.Errorf("engine: write to the log: %w", err)
+		}
 	}
-	if s.node.diskFull.CompareAndSwap(true, false) {
+	if len(s.recs) > 0 && s.node.diskFull.CompareAndSwap(true, false) {
 		s.node.log.Warn("the disk has room again")
 	}
 	clear(s.recs)
@@ -143,13 +150,14 @@ func (s *syncer) write() error {
 const roomPause = 20 * time.Millisecond
 
 // room waits before the next try of a write that found no room, which has changed nothing: the node is not lost. To its
-// replicas this is a disk that finishes nothing: a leader resigns, and nobody votes here. false: the node is to stop.
+// replicas this is a disk that finishes nothing: a leader resigns, and nobody votes here. false: the node is to stop, or the
+// caller waits.
 func (s *syncer) room(err error) bool {
 	if s.node.diskFull.CompareAndSwap(false, true) {
 		s.node.log.Error("the disk is full; nothing is voted or accepted until there is room", "err", err)
 	}
 	if s.node.driver != nil {
-		return false // nothing can wait there; its disks are never full
+		return false
 	}
 	timer := time.NewTimer(roomPause)
 	defer timer.Stop()

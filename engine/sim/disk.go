@@ -6,7 +6,9 @@ import (
 	"io"
 	iofs "io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/paxbench/paxbench/engine/snapshot"
 	"github.com/paxbench/paxbench/engine/wal/vfs"
@@ -23,7 +25,7 @@ type disk struct {
 
 	armed     int  // Mem's operation at which the process crashes; 0: none
 	failSyncs int  // so many of the next syncs of the log fail
-	fullFor   int  // so many of the next preallocations fail: the disk is full
+	fullFor   int  // so many of the next preallocations and writes of the log fail: the disk is full
 	failSnaps int  // so many of the next writes and syncs of snapshots fail: the node lives on without
 	injected  bool // an error was injected into the present process
 
@@ -77,33 +79,28 @@ func (d *disk) snapDir() string { return d.dir() + "/snap" }
 
 var (
 	errSync = errors.New("input/output error (injected)")
-	errFull = errors.New("no space left on device (injected)")
+	errFull = fmt.Errorf("%w (injected)", syscall.ENOSPC)
 )
 
 // hook injects faults. It runs inside vfs.Mem.
 func (d *disk) hook(op vfs.Op) error {
-	inLog := filepath.Dir(op.Name) == d.walDir()
-	switch op.Kind {
-	case "create", "writev", "sync":
-		if d.failSnaps > 0 && filepath.Dir(op.Name) == d.snapDir() {
-			d.failSnaps--
-			d.w.counts["failed writes of snapshots"]++
-			return errFull
-		}
-	case "datasync":
-		if inLog && d.failSyncs > 0 {
-			d.failSyncs--
-			d.w.counts["failed syncs"]++
-			d.injected = true
-			return errSync
-		}
-	case "preallocate":
-		if inLog && d.fullFor > 0 {
-			d.fullFor--
-			d.w.counts["full disks"]++
-			d.injected = true
-			return errFull
-		}
+	inLog, inSnaps := filepath.Dir(op.Name) == d.walDir(), filepath.Dir(op.Name) == d.snapDir()
+	is := func(kinds ...string) bool { return slices.Contains(kinds, op.Kind) }
+	switch {
+	case inSnaps && d.failSnaps > 0 && is("create", "writev", "sync"):
+		d.failSnaps--
+		d.w.counts["failed writes of snapshots"]++
+		return errFull
+	case inLog && d.failSyncs > 0 && is("datasync"):
+		d.failSyncs--
+		d.w.counts["failed syncs"]++
+		d.injected = true
+		return errSync
+	case inLog && d.fullFor > 0 && is("preallocate", "writev"):
+		d.fullFor--
+		d.w.counts["full disks"]++
+		d.injected = true
+		return errFull
 	}
 	return nil
 }

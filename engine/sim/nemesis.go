@@ -44,7 +44,7 @@ var faults = []fault{
 	{"snapshots fail", 2, func(n *nemesis, p *proc) { p.disk.failSnaps += 1 + n.w.rng.IntN(5) }},
 	{"clock jumps", 1, func(n *nemesis, p *proc) { p.skew += int64(n.w.between(0, 30*time.Second)) }},
 	{"leader's clients cut off", 1, (*nemesis).unheard},
-	{"full disk", 1, func(n *nemesis, p *proc) { p.disk.fullFor++ }},
+	{"full disk", 1, func(n *nemesis, p *proc) { p.disk.fullFor += 1 + n.w.rng.IntN(30) }},
 	{"disk stall", 2, (*nemesis).stall},
 	{"slow machine", 1, func(n *nemesis, p *proc) { p.slow = n.w.between(0, 10*time.Millisecond) }},
 	{"false report of a death", 1, func(n *nemesis, p *proc) { p.hears(n.w.procs[n.w.rng.IntN(len(n.w.procs))].id) }},
