@@ -54,26 +54,32 @@ const samplesMax = 256
 // counts are the counters that costs are made of.
 type counts struct {
 	cpu, walBytes, netBytes, fsyncs, messages, allocs, gc, commands, elections, snapshots, installs uint64
+
+	instances engine.Instances // of modes without a leader
 }
 
 func countsOf(m *engine.Metrics) counts {
-	return counts{
+	c := counts{
 		cpu: m.CPUNanos, walBytes: m.WALBytes, netBytes: m.NetBytesSent, fsyncs: m.Fsyncs, messages: m.MessagesSent,
 		allocs: m.Mallocs, gc: m.GCCount, commands: m.Commands, elections: m.Elections, snapshots: m.Snapshots, installs: m.SnapInstalls,
 	}
+	if m.Instances != nil {
+		c.instances = *m.Instances
+	}
+	return c
 }
 
 func (c counts) plus(o counts) counts {
 	return counts{
 		c.cpu + o.cpu, c.walBytes + o.walBytes, c.netBytes + o.netBytes, c.fsyncs + o.fsyncs, c.messages + o.messages,
-		c.allocs + o.allocs, c.gc + o.gc, c.commands + o.commands, c.elections + o.elections, c.snapshots + o.snapshots, c.installs + o.installs,
+		c.allocs + o.allocs, c.gc + o.gc, c.commands + o.commands, c.elections + o.elections, c.snapshots + o.snapshots, c.installs + o.installs, c.instances.Plus(o.instances),
 	}
 }
 
 func (c counts) minus(o counts) counts {
 	return counts{
 		c.cpu - o.cpu, c.walBytes - o.walBytes, c.netBytes - o.netBytes, c.fsyncs - o.fsyncs, c.messages - o.messages,
-		c.allocs - o.allocs, c.gc - o.gc, c.commands - o.commands, c.elections - o.elections, c.snapshots - o.snapshots, c.installs - o.installs,
+		c.allocs - o.allocs, c.gc - o.gc, c.commands - o.commands, c.elections - o.elections, c.snapshots - o.snapshots, c.installs - o.installs, c.instances.Minus(o.instances),
 	}
 }
 

@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,9 +25,6 @@ const (
 	Remote  = "remote"  // one that runs already, not started by us
 )
 
-// ModeMulti is the protocol mode of this build.
-const ModeMulti = "multi"
-
 // DefaultDataDir is where runs keep their data: on the working directory's file system, because /tmp is often in memory.
 const DefaultDataDir = "paxbench-data"
 
@@ -35,7 +33,6 @@ type Config struct {
 	Name    string // the subcommand, for the record
 	Cluster string // Process, InProc or Remote
 	Nodes   int    // replicas to start; of a remote cluster, the number of Targets
-	Mode    string // ModeMulti
 	Engine  cluster.Settings
 	Load    load.Config
 	// Generators is how many processes make the load; with 1, or 0, this one does. Several keep no history.
@@ -86,7 +83,7 @@ type hooks struct {
 // DefaultConfig is three durable processes under a closed loop of 16-byte puts through the block interface.
 func DefaultConfig() Config {
 	return Config{
-		Cluster: Process, Nodes: 3, Mode: ModeMulti, Engine: cluster.DefaultSettings(), DataDir: DefaultDataDir,
+		Cluster: Process, Nodes: 3, Engine: cluster.DefaultSettings(), DataDir: DefaultDataDir,
 		Load: load.Config{
 			Clients: 4, Inflight: 1024, Duration: 15 * time.Second, Warmup: 3 * time.Second, Keys: 100_000, HistoryKeys: HistoryKeysDefault,
 			Values: load.Values{Sizes: load.FixedSize(16), Ratio: 1},
@@ -103,7 +100,6 @@ func (c *Config) Validate() error {
 		}
 	}
 	bad(c.Nodes < 1 || c.Nodes > wire.NodesMax, "--nodes %d: there can be 1 to %d (1, 3, 5 and 7 are customary)", c.Nodes, wire.NodesMax)
-	bad(c.Mode != ModeMulti, "--mode %s: this build does %s only", c.Mode, ModeMulti)
 	bad(c.Load.Duration <= 0 && c.Load.Ops == 0, "--duration %s: give how long to measure, or --ops", c.Load.Duration)
 	bad(c.Generators < 0 || c.Generators > GeneratorsMax || c.Generators > max(c.Load.Clients, 1), "--generators %d: there can be 1 to %d, and no more than --clients", c.Generators, GeneratorsMax)
 	bad(c.Generators > 1 && c.Load.Settle > 0, "--settle: several generators cannot see each other's rate; use a longer --warmup")
@@ -126,7 +122,7 @@ func (c *Config) Validate() error {
 
 // recorded is the configuration in the form in which results keep it, apart from what result.New fills in.
 func (c *Config) recorded(r *result.Config) {
-	r.Cluster, r.Nodes, r.Mode = c.Cluster, c.Nodes, c.Mode
+	r.Cluster, r.Nodes, r.Mode = c.Cluster, c.Nodes, cmp.Or(c.Engine.Mode, "multi")
 	if c.Generators > 1 {
 		r.Generators = c.Generators
 	}
@@ -144,6 +140,9 @@ func (c *Config) recorded(r *result.Config) {
 	r.Fsync, r.BatchBytes, r.BatchDelay, r.Window, r.Compress = e.Fsync, e.BatchBytes, int64(e.BatchDelay), e.Window, e.Compress
 	r.SnapshotBytes, r.RetainBytes = e.SnapshotBytes, e.RetainBytes
 	r.Extra = map[string]string{"segment_bytes": strconv.FormatInt(e.SegmentBytes, 10)}
+	if r.Mode != "multi" || e.Learn != "one" {
+		r.Extra["backoff"], r.Extra["learn"], r.Extra["one_node"] = e.Backoff, e.Learn, strconv.FormatBool(c.Load.OneNode)
+	}
 }
 
 func (c *Config) log(format string, args ...any) {

@@ -105,6 +105,10 @@ func (r *run) judge(out *result.Result) {
 	if r.cluster != nil && r.config.Engine.Fsync != "always" {
 		note("fsync policy %s: an acknowledged write may not survive a power loss", r.config.Engine.Fsync)
 	}
+	if i := r.spent.instances; i.Won > 0 {
+		note("every slot was an instance of its own: %d ballots for %d batches (%.2f each), %d duels, %d batches displaced to another slot, %d slots of others finished, each %s after its last sign of life",
+			i.Ballots, i.Won, float64(i.Ballots)/float64(i.Won), i.Duels, i.Displaced, i.Holes, (time.Duration(i.HoleNanos) / time.Duration(max(i.Holes, 1))).Round(time.Millisecond))
+	}
 	if r.cluster != nil {
 		note("all nodes were started again from disk and everything was read back once more; their logs agree in %d slots and hold %d acknowledged submissions at their places, with their values (%d more are below the snapshots)",
 			r.verdict.log.Slots, r.verdict.log.Blocks, r.verdict.log.Trimmed)

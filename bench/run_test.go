@@ -377,9 +377,8 @@ func TestRemote(t *testing.T) {
 func TestValidate(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(*Config){
-		"--nodes 0":    func(c *Config) { c.Nodes = 0 },
-		"--nodes 65":   func(c *Config) { c.Nodes = 65 },
-		"--mode basic": func(c *Config) { c.Mode = "basic" },
+		"--nodes 0":  func(c *Config) { c.Nodes = 0 },
+		"--nodes 65": func(c *Config) { c.Nodes = 65 },
 		"--cluster inproc": func(c *Config) {
 			c.Cluster, c.Faults = InProc, []cluster.Fault{{Kind: cluster.Kill, Target: "leader", For: 1}}
 		},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/paxbench/paxbench/bench/cluster"
@@ -143,7 +144,12 @@ func dial(ctx context.Context, nodes cluster.Nodes, c load.Config) ([]load.Targe
 	var wait sync.WaitGroup
 	for i := range targets {
 		wait.Go(func() {
-			cl, err := client.Dial(ctx, config)
+			own := config
+			if !c.OneNode { // whom it asks first: where every node takes proposals, it stays there
+				first := (c.Part.First + i) % len(nodes.Addrs)
+				own.Addrs = slices.Concat(nodes.Addrs[first:], nodes.Addrs[:first])
+			}
+			cl, err := client.Dial(ctx, own)
 			if err != nil {
 				errs[i] = fmt.Errorf("bench: client %d: %w", c.Part.First+i+1, err)
 				return

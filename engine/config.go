@@ -65,6 +65,12 @@ type Config struct {
 	ElectionTicks  int
 	Seed           uint64 // of the election jitter; default drawn at random
 
+	// Mode is the algorithm: how a slot gets its ballot. The same on every node, and for ever: the data directory keeps it, and
+	// with another one it is refused. Backoff and Learn refine it; they are the same on every node, and may change.
+	Mode    paxos.Mode
+	Backoff paxos.Backoff
+	Learn   paxos.Learn
+
 	Window          int           // slots in flight; default 32
 	BatchBytes      int           // closes a batch; default 1 MiB
 	BatchDelay      time.Duration // how long a block waits for company while others are in flight; default 0
@@ -152,6 +158,7 @@ func (c *Config) nodes() []wire.NodeID {
 func (c *Config) paxos(g wire.GroupID) paxos.Config {
 	return paxos.Config{
 		Cluster: c.Cluster, Group: g, Self: c.Node, Nodes: c.nodes(),
+		Mode: c.Mode, Backoff: c.Backoff, Learn: c.Learn,
 		Window: c.Window, HeartbeatTicks: c.HeartbeatTicks, ElectionTicks: c.ElectionTicks,
 		Seed: c.Seed ^ uint64(g)*0x9e3779b97f4a7c15,
 	}
@@ -168,9 +175,17 @@ func (c *Config) snapDir() string { return filepath.Join(c.Dir, "snap") }
 func (c *Config) wal() wal.Config {
 	return wal.Config{
 		Dir: c.walDir(), Cluster: c.Cluster, Node: c.Node, Members: c.nodes(), Bootstrap: c.Bootstrap,
-		SegmentBytes: c.SegmentBytes, Policy: c.Fsync, FS: c.FS,
+		Protocol: c.protocol(), SegmentBytes: c.SegmentBytes, Policy: c.Fsync, FS: c.FS,
 		RefuseTorn: len(c.Members) == 1 && c.Fsync.Mode == wal.Always && !c.AcceptTornTail,
 	}
+}
+
+// protocol is what must not change in a data directory's life beside whose it is; empty: multi mode.
+func (c *Config) protocol() string {
+	if c.Mode == paxos.ModeMulti {
+		return ""
+	}
+	return c.Mode.String()
 }
 
 func (c *Config) tcp() transport.Config {

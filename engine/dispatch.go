@@ -16,6 +16,9 @@ func (l *loop) dispatch(out *paxos.Output) {
 			l.g.node.net.Send(m.To, m.Frame)
 		}
 	}
+	for _, m := range out.Moved {
+		l.moved(m)
+	}
 	l.dispatchChosen(out.Chosen)
 	for _, r := range out.Reads {
 		l.readReady(r)
@@ -69,7 +72,7 @@ func (l *loop) dispatchChosen(chosen []paxos.Chosen) {
 		item := applyItem{kind: applyChosen, chosen: c}
 		for l.flights.len() > 0 && l.flights.first().slot <= c.Slot {
 			f := l.flights.pop()
-			if f.slot != c.Slot || f.ballot != c.Ballot {
+			if f.slot != c.Slot || !l.ours(f, &c) {
 				// Somebody else's value, or ours by somebody else's ballot: not ours to answer.
 				l.g.failFlight(f, wire.StatusUnknown)
 				continue
@@ -80,6 +83,29 @@ func (l *loop) dispatchChosen(chosen []paxos.Chosen) {
 		}
 		l.g.applyBacklog.Add(int64(c.Frame.Len()))
 		l.g.applier.put(item)
+	}
+}
+
+// ours says whether the value of a chosen slot is the flight's. With a leader the ballot says so: one ballot proposes one value
+// in a slot. Without one the core knows it.
+func (l *loop) ours(f *flight, c *paxos.Chosen) bool {
+	if l.g.node.c.Mode == paxos.ModeMulti {
+		return f.ballot == c.Ballot
+	}
+	return c.Own
+}
+
+// moved follows a batch that lost its slot to the one where it is proposed now. If the core has lost sight of it, it may be
+// done or not.
+func (l *loop) moved(m paxos.Moved) {
+	f := l.flights.take(m.From)
+	switch {
+	case f == nil: // its clients were told when proposals were no longer taken
+	case m.To == 0:
+		l.g.failFlight(f, wire.StatusUnknown)
+	default:
+		f.slot = m.To
+		l.flights.push(f)
 	}
 }
 
@@ -108,6 +134,9 @@ func (l *loop) event(e *paxos.Event) {
 		g.transfers.start(e.Peer, e.Slot)
 		return
 	}
+	if e.Kind == paxos.EventDuel || e.Kind == paxos.EventDisplaced {
+		return // many under load: they are counted (paxos.BasicStats)
+	}
 	log := g.log.With("ballot", e.Ballot.String())
 	switch e.Kind {
 	case paxos.EventLeading:
@@ -118,6 +147,14 @@ func (l *loop) event(e *paxos.Event) {
 		g.count.losses.Inc()
 		log.Info("lost leadership", "reason", e.Reason)
 		l.lost(wire.StatusUnknown, wire.StatusNotLeader)
+	case paxos.EventProposing:
+		l.leading = true
+		log.Info("proposing")
+	case paxos.EventResting:
+		log.Info("not proposing", "reason", e.Reason)
+		l.lost(wire.StatusUnknown, wire.StatusNotLeader)
+	case paxos.EventFinishing:
+		log.Debug("finishing a slot of others", "slot", uint64(e.Slot))
 	case paxos.EventFollowing:
 		log.Info("following", "peer", uint32(e.Peer))
 	case paxos.EventProbing:

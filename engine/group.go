@@ -257,7 +257,7 @@ func (g *Group) query(ctx context.Context, req []byte, mode wire.QueryMode) ([]b
 type Status struct {
 	Node      wire.NodeID  `json:"node"`
 	Group     wire.GroupID `json:"group"`
-	Role      string       `json:"role"`   // follower, probing, preparing, leader
+	Role      string       `json:"role"`   // follower, probing, preparing, leader, proposer
 	Leader    wire.NodeID  `json:"leader"` // 0: not known
 	Ballot    wire.Ballot  `json:"ballot"`
 	Promised  wire.Ballot  `json:"promised"`
@@ -274,6 +274,7 @@ type Status struct {
 	Ignored   uint64       `json:"ignored"`   // messages that made no sense
 	Stale     uint64       `json:"stale"`     // messages refused because of a higher promise
 	Resent    uint64       `json:"resent"`    // Accept frames sent again
+	Mode      string       `json:"mode"`      // multi, basic
 }
 
 // Status returns the group's state. It waits for the applier, so not longer than one slot takes.
@@ -293,7 +294,7 @@ func (g *Group) readStatus(fn func(Status)) {
 			Node: g.node.c.Node, Group: g.id, Role: c.Role.String(), Leader: wire.NodeID(g.leader.Load()), Ballot: c.Ballot,
 			Promised: c.Promised, Chosen: c.Chosen, Applied: wire.Slot(g.applied.Load()), Trimmed: c.Trimmed,
 			LastSlot: c.Last, Snapshot: wire.Slot(g.snapshotAt.Load()), InFlight: c.InFlight, LogBytes: c.LogBytes,
-			Ignored: c.Ignored, Stale: c.Stale, Resent: c.Resent,
+			Ignored: c.Ignored, Stale: c.Stale, Resent: c.Resent, Mode: g.node.c.Mode.String(),
 		}
 		if a != nil { // nil: the node is closed
 			s.Applied, s.Commands, s.Sessions = a.applied, a.commands, a.sessions
@@ -328,6 +329,11 @@ func (g *Group) metrics(reset bool) Metrics {
 		PeerInvalid: c.peerInvalid.Load(), Elections: c.elections.Load(), LossesOfLead: c.losses.Load(),
 		Snapshots: c.snapshots.Load(), SnapInstalls: c.snapInstalls.Load(), SnapSent: c.snapSent.Load(),
 	}
+	g.statusMu.Lock()
+	if g.node.c.Mode != paxos.ModeMulti {
+		m.Instances = instances(&g.status.Basic, g.node.c.Tick)
+	}
+	g.statusMu.Unlock()
 	g.node.readMetrics(&m, reset)
 	m.readProcess()
 	return m

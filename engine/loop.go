@@ -61,10 +61,11 @@ type loop struct {
 	msg     wire.Message
 	now     int64 // nanotime at the start of the turn
 
-	// Invariant: flights holds the batches proposed at leadership ballot and not yet learned, in slot order.
+	// Invariant: flights holds the batches proposed at leadership ballot, or without a leader, and not yet learned, in slot
+	// order.
 	flights flightQueue
-	leading bool
-	ballot  wire.Ballot // of the leadership, when leading
+	leading bool        // proposals are taken here
+	ballot  wire.Ballot // of the leadership, when there is one
 
 	// held is a batch that the core had no room for. It is offered again first.
 	held       *wire.Buffer
@@ -470,8 +471,30 @@ func (q *flightQueue) push(f *flight) {
 	if q.len() == len(q.ring) {
 		panic(fmt.Sprintf("BUG: engine: %d flights exceed the window", q.len()))
 	}
-	q.ring[q.tail&(len(q.ring)-1)] = f
+	i := q.tail
+	for ; i > q.head && q.at(i-1).slot > f.slot; i-- { // only after a move
+		q.ring[i&(len(q.ring)-1)] = q.at(i - 1)
+	}
+	q.ring[i&(len(q.ring)-1)] = f
 	q.tail++
+}
+
+func (q *flightQueue) at(i int) *flight { return q.ring[i&(len(q.ring)-1)] }
+
+// take removes the flight of slot s; nil: there is none.
+func (q *flightQueue) take(s wire.Slot) *flight {
+	for i := q.head; i < q.tail; i++ {
+		f := q.at(i)
+		if f.slot != s {
+			continue
+		}
+		for ; i > q.head; i-- {
+			q.ring[i&(len(q.ring)-1)] = q.at(i - 1)
+		}
+		q.pop()
+		return f
+	}
+	return nil
 }
 
 func (q *flightQueue) first() *flight { return q.ring[q.head&(len(q.ring)-1)] }

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/atomic"
 	"golang.org/x/sys/unix"
 
+	"github.com/paxbench/paxbench/engine/paxos"
 	"github.com/paxbench/paxbench/wire"
 )
 
@@ -47,6 +48,8 @@ type Metrics struct {
 	SnapInstalls  uint64 `json:"snap_installs"`  // received from a peer and installed
 	SnapSent      uint64 `json:"snap_sent"`      // sent to a peer completely
 
+	Instances *Instances `json:"instances,omitempty"` // nil in multi mode
+
 	Fsyncs       uint64  `json:"fsyncs"`
 	Fsync        Latency `json:"fsync"` // the system call alone
 	WALBytes     uint64  `json:"wal_bytes"`
@@ -61,6 +64,30 @@ type Metrics struct {
 	BuffersHeld  int64   `json:"buffers"`    // wire buffers not released
 	Goroutines   int     `json:"goroutines"` // of the process
 	StateHash    string  `json:"state_hash,omitempty"`
+}
+
+// Instances is what became of the instances that this node ran, in modes where every slot is one of its own.
+type Instances struct {
+	Ballots   uint64 `json:"ballots"`   // begun
+	Duels     uint64 `json:"duels"`     // ballots given up for a higher one
+	Won       uint64 `json:"won"`       // slots chosen with a batch proposed here
+	Displaced uint64 `json:"displaced"` // batches that lost their slot and went to another
+	Holes     uint64 `json:"holes"`     // slots that others had left open, finished here
+	HoleNanos uint64 `json:"hole_ns"`   // in sum, from the last sign of life in such a slot until it was chosen
+}
+
+// Plus is the sum of two nodes' or two intervals'.
+func (i Instances) Plus(o Instances) Instances {
+	return Instances{i.Ballots + o.Ballots, i.Duels + o.Duels, i.Won + o.Won, i.Displaced + o.Displaced, i.Holes + o.Holes, i.HoleNanos + o.HoleNanos}
+}
+
+// Minus is what i has more than an earlier reading.
+func (i Instances) Minus(o Instances) Instances {
+	return Instances{i.Ballots - o.Ballots, i.Duels - o.Duels, i.Won - o.Won, i.Displaced - o.Displaced, i.Holes - o.Holes, i.HoleNanos - o.HoleNanos}
+}
+
+func instances(s *paxos.BasicStats, tick time.Duration) *Instances {
+	return &Instances{s.Rounds, s.Duels, s.Won, s.Displaced, s.Holes, s.HoleTicks * uint64(tick)}
 }
 
 // Latency summarises a histogram. All in nanoseconds but Count. Values above a minute count as a minute.

@@ -13,6 +13,7 @@ const BatchHeaderSize = 16
 const (
 	BatchNoop   = 0 // fills a gap; no blocks
 	BatchBlocks = 1
+	BatchTagged = 2 // blocks, and a tag that no other proposal has
 )
 
 // Compressions of a batch's payload.
@@ -30,6 +31,20 @@ type Batch struct {
 	commands   uint32
 	kind       uint8
 	compressed bool
+}
+
+// TagSize is the size in bytes of a tag, which stands behind the blocks of a tagged batch.
+const TagSize = 8
+
+// TagBatch tags the batch of blocks in the Accept frame f, which is not yet sealed. Where any node proposes, two may propose the
+// same bytes for the same slot, on behalf of two clients; with a tag that is not 0 each can tell whether the value that was
+// chosen is its own.
+func TagBatch(f *Buffer, tag uint64) {
+	if p := f.Bytes()[AcceptHeadroom:]; p[0] != BatchBlocks || tag == 0 {
+		panic(fmt.Sprintf("BUG: wire: tag %d for a batch of kind %d", tag, p[0]))
+	}
+	le.PutUint64(f.Extend(TagSize), tag)
+	f.Bytes()[AcceptHeadroom] = BatchTagged
 }
 
 // PutBatchHeader writes a batch's header into the first BatchHeaderSize bytes of p. raw is the payload's size
@@ -56,7 +71,7 @@ func AppendNoop(dst []byte) []byte {
 // ParseBatch decodes the batch that is the whole of p. Headers, limits and, when not compressed, the run of blocks
 // are checked; the work is per block, never per command.
 func ParseBatch(p []byte) (Batch, error) {
-	if len(p) < BatchHeaderSize {
+	if len(p) < BatchHeaderSize || p[0] == BatchTagged && len(p) < BatchHeaderSize+TagSize {
 		return Batch{}, fmt.Errorf("%w: batch header cut short", ErrFormat)
 	}
 	b := viewBatch(p)
@@ -78,7 +93,7 @@ func ParseBatch(p []byte) (Batch, error) {
 		if compression != CompressNone || raw != 0 || stored != 0 {
 			err = fmt.Errorf("%w: no-op batch with content", ErrFormat)
 		}
-	case b.kind != BatchBlocks || b.blocks == 0:
+	case b.kind != BatchBlocks && b.kind != BatchTagged || b.blocks == 0 || b.kind == BatchTagged && b.Tag() == 0:
 		err = fmt.Errorf("%w: batch of kind %d with %d blocks", ErrFormat, b.kind, b.blocks)
 	case compression == CompressNone:
 		if raw != stored {
@@ -102,8 +117,12 @@ func ParseBatch(p []byte) (Batch, error) {
 // viewBatch is the batch in p by its header, unchecked.
 func viewBatch(p []byte) Batch {
 	p = p[:len(p):len(p)]
+	end := len(p)
+	if p[0] == BatchTagged {
+		end -= TagSize
+	}
 	return Batch{
-		enc: p, payload: p[BatchHeaderSize:], kind: p[0], compressed: p[1] != CompressNone,
+		enc: p, payload: p[BatchHeaderSize:end:end], kind: p[0], compressed: p[1] != CompressNone,
 		blocks: uint32(le.Uint16(p[2:])), commands: le.Uint32(p[4:]),
 	}
 }
@@ -131,6 +150,14 @@ func (b Batch) IsZero() bool { return b.enc == nil && b.payload == nil && b.kind
 
 // IsNoop says whether the batch fills a gap and carries nothing.
 func (b Batch) IsNoop() bool { return b.kind == BatchNoop }
+
+// Tag is the batch's tag; 0: it has none.
+func (b Batch) Tag() uint64 {
+	if b.kind != BatchTagged || b.enc == nil {
+		return 0
+	}
+	return le.Uint64(b.enc[len(b.enc)-TagSize:])
+}
 
 // Compressed says whether Plain must be called before Blocks.
 func (b Batch) Compressed() bool { return b.compressed }

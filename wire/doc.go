@@ -81,7 +81,7 @@
 //	 0 1 2   4       8       12      16
 //	 |k|c| b | cmds  | raw   | store | payload
 //
-//	k      u8   0 no-op (everything else is 0 and there is no payload), 1 blocks
+//	k      u8   0 no-op (everything else is 0 and there is no payload), 1 blocks, 2 blocks and a tag
 //	c      u8   compression: 0 none, 1 s2
 //	b      u16  blocks, at least one
 //	cmds   u32  commands in all blocks
@@ -89,7 +89,7 @@
 //	store  u32  size of the payload: raw, or less when compressed
 //
 // The payload of a plain batch is its blocks back to back; of a compressed batch, one s2 block of that, which begins with
-// the raw size as a uvarint.
+// the raw size as a uvarint. Behind the payload of a tagged batch stands its tag, u64, which store does not count.
 //
 // # Block: a client's run of commands
 //

@@ -152,6 +152,7 @@ func valueVectors() []vector {
 		{"block-close", "block that closes a session", block(3<<16|1, 12, 12)},
 		{"batch-noop", "no-op batch", AppendNoop(nil)},
 		{"batch", "batch of two blocks", plainBatch(block(3<<16|1, 10, 9, []byte("put a 1")), block(0, 1, 0, []byte("x")))},
+		{"batch-tagged", "batch of one block with a tag", taggedBatch(plainBatch(block(3<<16|1, 10, 9, []byte("put a 1"))), 0x0102030405060708)},
 		{"batch-s2", "compressed batch of two blocks", s2},
 	}
 }

@@ -178,3 +178,12 @@ func mustPanic(t *testing.T, what string, f func()) {
 	}()
 	f()
 }
+
+// taggedBatch is a batch of blocks with a tag.
+func taggedBatch(batch []byte, tag uint64) []byte {
+	f := NewAccept(len(batch))
+	defer f.Release()
+	f.Append(batch)
+	TagBatch(f, tag)
+	return bytes.Clone(f.Bytes()[AcceptHeadroom:])
+}

@@ -62,12 +62,12 @@ var kinds = [kindRecEnd]kindInfo{
 	KindPrepare:      {"Prepare", MessageSize, MessageSize, true},
 	KindPromise:      {"Promise", MessageSize + promiseTail, FrameMax - HeaderSize - incarnationsMax, true},
 	KindReject:       {"Reject", MessageSize, MessageSize, false},
-	KindAccept:       {"Accept", MessageSize + BatchHeaderSize, MessageSize + BatchHeaderSize + BatchBytesMax, false},
+	KindAccept:       {"Accept", MessageSize + BatchHeaderSize, MessageSize + BatchHeaderSize + BatchBytesMax + TagSize, false},
 	KindAccepted:     {"Accepted", MessageSize, MessageSize, true},
 	KindHeartbeat:    {"Heartbeat", MessageSize, MessageSize, true},
 	KindHeartbeatAck: {"HeartbeatAck", MessageSize, MessageSize, false},
 	KindFetch:        {"Fetch", MessageSize, MessageSize, false},
-	KindLearn:        {"Learn", MessageSize + BatchHeaderSize, MessageSize + BatchHeaderSize + BatchBytesMax, false},
+	KindLearn:        {"Learn", MessageSize + BatchHeaderSize, MessageSize + BatchHeaderSize + BatchBytesMax + TagSize, false},
 	KindProbe:        {"Probe", MessageSize, MessageSize, true},
 	KindProbeAck:     {"ProbeAck", MessageSize, MessageSize, false},
 	KindSnapChunk:    {"SnapChunk", MessageSize + snapTail, MessageSize + snapTail + SnapChunkBytes, false},
@@ -88,7 +88,7 @@ var kinds = [kindRecEnd]kindInfo{
 	KindRecPromise: {"RecPromise", MessageSize, MessageSize, true},
 	KindRecTrim:    {"RecTrim", MessageSize, MessageSize, false},
 	KindRecMembers: {"RecMembers", 4, 4 * NodesMax, false},
-	KindRecVote:    {"RecVote", MessageSize + BatchHeaderSize, MessageSize + BatchHeaderSize + BatchBytesMax, false},
+	KindRecVote:    {"RecVote", MessageSize + BatchHeaderSize, MessageSize + BatchHeaderSize + BatchBytesMax + TagSize, false},
 }
 
 // known says whether this version has frames of this kind.

@@ -91,7 +91,7 @@ const (
 
 // The sums behind the bounds. A line does not compile when its sum is negative.
 const (
-	_ = uint(FrameMax - (AcceptHeadroom + BatchHeaderSize + BatchBytesMax))                                                  // Accept, Learn
+	_ = uint(FrameMax - (AcceptHeadroom + BatchHeaderSize + BatchBytesMax + TagSize))                                        // Accept, Learn
 	_ = uint(FrameMax - (AcceptHeadroom + promiseTail + voteHeaderSize + BatchHeaderSize + BatchBytesMax + incarnationsMax)) // a promise of one vote
 	_ = uint(FrameMax - (AcceptHeadroom + promiseTail + PromiseBytesMax + incarnationsMax))                                  // a promise of many
 	_ = uint(BatchBytesMax - (BlockHeaderSize + BlockBytesMax))                                                              // any block fits a batch

@@ -55,9 +55,18 @@ func genBatch(t *rapid.T) (enc, payload []byte) {
 
 func drawBatch(t *rapid.T) Batch {
 	enc, _ := genBatch(t)
+	tag := rapid.Uint64().Draw(t, "tag")
+	if tag%2 == 0 || enc[0] != BatchBlocks {
+		tag = 0
+	} else {
+		enc = taggedBatch(enc, tag)
+	}
 	b, err := ParseBatch(enc)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if b.Tag() != tag {
+		t.Fatalf("tag %d, want %d", b.Tag(), tag)
 	}
 	return b
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/paxbench/paxbench/bench/disk"
 	"github.com/paxbench/paxbench/engine"
 	"github.com/paxbench/paxbench/engine/kv"
+	"github.com/paxbench/paxbench/engine/paxos"
 	"github.com/paxbench/paxbench/engine/snapshot"
 	"github.com/paxbench/paxbench/engine/wal"
 	"github.com/paxbench/paxbench/engine/wal/vfs"
@@ -20,8 +22,11 @@ import (
 
 // Settings are the engine settings that all nodes of a cluster share. A zero number means the engine's default.
 type Settings struct {
-	StateMachine  string        `json:"sm"`    // "kv" or "null"
-	Fsync         string        `json:"fsync"` // "always", "never" or "interval=10ms"
+	Mode          string        `json:"mode"`    // protocol: "multi", "basic"; empty: multi
+	Backoff       string        `json:"backoff"` // of duels, in modes without a leader: "random", "none", "distinguished"
+	Learn         string        `json:"learn"`   // whom acceptors tell: "one", "all", "set:N"
+	StateMachine  string        `json:"sm"`      // "kv" or "null"
+	Fsync         string        `json:"fsync"`   // "always", "never" or "interval=10ms"
 	BatchBytes    int           `json:"batch_bytes"`
 	BatchDelay    time.Duration `json:"batch_delay_ns"`
 	Window        int           `json:"window"`         // slots in flight
@@ -35,7 +40,7 @@ type Settings struct {
 // recorded configuration says what ran, also when the engine's defaults have changed since.
 func DefaultSettings() Settings {
 	return Settings{
-		StateMachine: "kv", Fsync: "always", BatchBytes: 1 << 20, Window: 32, Compress: "none",
+		Mode: "multi", Backoff: "random", Learn: "one", StateMachine: "kv", Fsync: "always", BatchBytes: 1 << 20, Window: 32, Compress: "none",
 		SnapshotBytes: 64 << 20, RetainBytes: 64 << 20, SegmentBytes: 64 << 20,
 	}
 }
@@ -53,6 +58,33 @@ type NodeConfig struct {
 	AcceptTornTail bool       // see engine.Config
 	Disk           *disk.Disk // stands between the node and its files; nil: nothing does
 	Settings       Settings
+}
+
+// Protocols are the values of Settings.Mode, Backoffs those of Settings.Backoff.
+var (
+	Protocols = []string{paxos.ModeMulti.String(), paxos.ModeBasic.String()}
+	Backoffs  = []string{paxos.BackoffRandom.String(), paxos.BackoffNone.String(), paxos.BackoffDistinguished.String()}
+)
+
+// ParseLearn checks a value of Settings.Learn.
+func ParseLearn(text string) (string, error) {
+	_, err := paxos.ParseLearn(text)
+	return text, err
+}
+
+// protocol fills in what the settings say of the algorithm. Empty ones are the defaults.
+func (s *Settings) protocol(c *engine.Config) (err error) {
+	var errs [3]error
+	if s.Mode != "" {
+		c.Mode, errs[0] = paxos.ParseMode(s.Mode)
+	}
+	if s.Backoff != "" {
+		c.Backoff, errs[1] = paxos.ParseBackoff(s.Backoff)
+	}
+	if s.Learn != "" {
+		c.Learn, errs[2] = paxos.ParseLearn(s.Learn)
+	}
+	return errors.Join(errs[:]...)
 }
 
 // Args are the flags of `paxbench serve` that mean c.
@@ -76,6 +108,9 @@ func (c NodeConfig) Args() []string {
 		}
 	}
 	s := c.Settings
+	add("mode", s.Mode, s.Mode == "")
+	add("backoff", s.Backoff, s.Backoff == "")
+	add("learn", s.Learn, s.Learn == "")
 	add("sm", s.StateMachine, s.StateMachine == "")
 	add("fsync", s.Fsync, s.Fsync == "")
 	add("batch-bytes", strconv.Itoa(s.BatchBytes), s.BatchBytes == 0)
@@ -118,6 +153,9 @@ func (c NodeConfig) Open(logger *slog.Logger) (*engine.Node, error) {
 		BatchDelay: c.Settings.BatchDelay, Compress: c.Settings.Compress == "s2",
 		SnapshotBytes: c.Settings.SnapshotBytes, RetainBytes: c.Settings.RetainBytes,
 		SegmentBytes: c.Settings.SegmentBytes, Logger: logger,
+	}
+	if err := c.Settings.protocol(&config); err != nil {
+		return nil, err
 	}
 	if c.Disk != nil {
 		// The engine makes the directory on the machine's file system only.

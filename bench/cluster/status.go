@@ -16,8 +16,11 @@ import (
 // pollEvery is the pause between two looks at a cluster that is expected to change.
 const pollEvery = 5 * time.Millisecond
 
-// roleLeader is engine.Status.Role of a node that takes itself for the leader.
-const roleLeader = "leader"
+// engine.Status.Role of a node that takes itself for the leader, and, in modes without one, of a node that takes proposals.
+const (
+	roleLeader   = "leader"
+	roleProposer = "proposer"
+)
 
 // askLimit bounds one question to one node.
 const askLimit = 2 * time.Second
@@ -89,7 +92,8 @@ func (n Nodes) Leader(ctx context.Context) (wire.NodeID, error) {
 }
 
 // leaderOf is the node that says it leads, at the highest ballot, and that a majority of all follows; 0 if there
-// is none. A deposed leader may say so too, for a while: it has no majority behind it.
+// is none. A deposed leader may say so too, for a while: it has no majority behind it. In a mode where every node proposes it is
+// the first that does, if a majority does; with a distinguished proposer, that one.
 func leaderOf(all []engine.Status, errs []error) wire.NodeID {
 	followers := map[wire.NodeID]int{}
 	for i, s := range all {
@@ -98,9 +102,18 @@ func leaderOf(all []engine.Status, errs []error) wire.NodeID {
 		}
 	}
 	var best engine.Status
+	var proposers []wire.NodeID
 	for i, s := range all {
+		if errs[i] == nil && s.Role == roleProposer {
+			proposers = append(proposers, s.Node)
+		}
 		if errs[i] == nil && s.Role == roleLeader && 2*followers[s.Node] > len(all) && s.Ballot > best.Ballot {
 			best = s
+		}
+	}
+	for _, p := range proposers {
+		if 2*len(proposers) > len(all) || 2*followers[p] > len(all) {
+			return p
 		}
 	}
 	return best.Node

@@ -11,7 +11,8 @@ import (
 
 // Config describes a load. The zero value of a field means its default.
 type Config struct {
-	Clients int // targets; default 4
+	Clients int  // targets; default 4
+	OneNode bool // they all ask the same node first
 
 	// Inflight is how many commands a client has outstanding, default 1024. A closed loop keeps exactly so many
 	// under way. An open loop has at most so many under way: what is due beyond it waits in the generator, and the

@@ -13,6 +13,12 @@ import (
 // engineFlags are the settings that all nodes of a cluster share.
 func engineFlags(fs *pflag.FlagSet, s *cluster.Settings) {
 	*s = cluster.DefaultSettings()
+	fs.Var(&choice{value: &s.Mode, choices: cluster.Protocols, later: map[string]string{"fast": "use multi or basic"}}, "mode",
+		"protocol: multi (prepare once, a stable leader) or basic (every slot runs both phases, every node proposes)")
+	fs.Var(&choice{value: &s.Backoff, choices: cluster.Backoffs}, "backoff",
+		"basic: what ends duels: random pauses, none (nothing does), or a distinguished proposer")
+	fs.Var(&parsed[string]{text: s.Learn, kind: "learners", value: &s.Learn, parse: cluster.ParseLearn}, "learn",
+		"whom acceptors tell of their votes: one (the proposer, who tells the others), all, or set:N")
 	fs.Var(&choice{value: &s.StateMachine, choices: []string{"kv", "null"}}, "sm",
 		"state machine: kv, or null, which counts commands and looks at none")
 	fs.Var(&parsed[string]{text: s.Fsync, kind: "policy", value: &s.Fsync, parse: parseFsync}, "fsync",
@@ -34,6 +40,7 @@ func parseFsync(text string) (string, error) {
 // loadFlags describe the load; defaults are in c.
 func loadFlags(fs *pflag.FlagSet, c *load.Config) {
 	fs.IntVar(&c.Clients, "clients", c.Clients, "client sessions, each with a connection of its own")
+	fs.BoolVar(&c.OneNode, "one-node", c.OneNode, "all clients begin at the same node; otherwise they are spread, which matters where every node takes proposals")
 	fs.IntVar(&c.Inflight, "inflight", c.Inflight, "operations outstanding per client (closed loop: exactly so many, open loop: at most)")
 	fs.Float64Var(&c.Rate, "rate", c.Rate, "operations per second over all clients, open loop; 0: closed loop")
 	fs.Var(spec(&c.Arrival, "uniform|poisson", load.ParseArrival), "arrival", "spacing of an open loop")

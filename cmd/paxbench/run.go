@@ -68,9 +68,6 @@ func settingFlags(fs *pflag.FlagSet, c *bench.Config) {
 		"sim": "use process (real processes) or inproc (all nodes in this process)",
 	}}, "cluster", "process: a real process per node; inproc: all nodes in this process")
 	fs.IntVar(&c.Nodes, "nodes", c.Nodes, "replicas")
-	fs.Var(&choice{value: &c.Mode, choices: []string{bench.ModeMulti}, later: map[string]string{
-		"basic": "use multi", "fast": "use multi",
-	}}, "mode", "protocol: multi (prepare once, a stable leader)")
 	engineFlags(fs, &c.Engine)
 	loadFlags(fs, &c.Load)
 	generatorsFlag(fs, c)

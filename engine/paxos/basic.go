@@ -18,6 +18,7 @@ type basic struct {
 	runs []*run    // under way, by slot
 	own  int       // of them, those with a value of this replica's clients
 	next wire.Slot // slots below are taken
+	tag  uint64    // of the last value
 	used wire.Slot // highest slot that anybody is known to have begun
 
 	// Holes: the first slot that is open, since when it has been, and how long it may stay so.
@@ -85,7 +86,7 @@ func (b *basic) find(s wire.Slot) (*run, int) {
 }
 
 func (r *Replica) startBasic() {
-	r.basic = &basic{}
+	r.basic = &basic{tag: r.rng.below(1 << tagBits)}
 	r.role, r.leader = Follower, 0
 	r.qualify()
 }
@@ -108,9 +109,15 @@ func (r *Replica) proposeBasic(accept *wire.Buffer) (wire.Slot, Outcome) {
 	if s-r.chosen > r.reach() || r.full(s) {
 		return 0, Busy // a hole holds up the chosen prefix, or this replica is far behind
 	}
+	b.tag++
+	wire.TagBatch(accept, uint64(r.self+1)<<tagBits|b.tag&(1<<tagBits-1))
 	r.begins(s, accept)
 	return s, Taken
 }
+
+// tagBits is how many bits of a tag count a node's proposals, from a random number on that is drawn at its start, so that those
+// of an earlier life are others.
+const tagBits = 56
 
 // chosenElsewhere is the highest chosen prefix that another node has told of.
 func (r *Replica) chosenElsewhere() (s wire.Slot) {
@@ -256,7 +263,7 @@ func (r *Replica) startAccept(u *run) {
 		f = wire.NewNoopAccept()
 	default:
 		if u.sent != 0 { // the buffer was shared with the network and the log
-			again := copyAccept(u.value.Bytes()[wire.AcceptHeadroom:])
+			again := copyAccept(batchOf(u.value))
 			u.value.Release()
 			u.value = again
 		}
@@ -339,7 +346,7 @@ const backoffDoublings = 6
 func (r *Replica) displace(u *run) {
 	f := u.value
 	if u.sent != 0 {
-		f = copyAccept(f.Bytes()[wire.AcceptHeadroom:])
+		f = copyAccept(batchOf(f))
 		u.value.Release()
 	}
 	u.value = nil
@@ -370,27 +377,17 @@ func (r *Replica) ended(s wire.Slot, e *entry) {
 		r.basic.stats.HoleTicks += r.now - u.began
 	}
 	if u.value != nil {
-		if e.claim = u.claims(e); e.claim == ClaimNone {
-			r.displace(u) // to a later slot: the order of runs holds
+		if e.own = u.sent != 0 && bytes.Equal(e.value().Bytes(), batchOf(u.value)); e.own {
+			r.basic.stats.Won++ // by its tag it is no other's, whoever proposed it last
 		} else {
-			r.basic.stats.Won++
+			r.displace(u) // to a later slot: the order of runs holds
 		}
 	}
 	r.remove(u, i)
 }
 
-// claims says whether the chosen value is the own one. That the bytes are equal says little: another node may have proposed
-// the same bytes on behalf of another client. The ballot of the vote settles it: it is that of the own proposal only if no
-// lower ballot has chosen the slot, because phase 1 of the own ballot found no vote.
-func (u *run) claims(e *entry) Claim {
-	switch {
-	case u.sent != 0 && e.ballot == u.sent:
-		return ClaimOwn
-	case u.sent != 0 && bytes.Equal(e.value().Bytes(), u.value.Bytes()[wire.AcceptHeadroom:]):
-		return ClaimEqual
-	}
-	return ClaimNone
-}
+// batchOf is the batch in an Accept frame, sealed or not.
+func batchOf(f *wire.Buffer) []byte { return f.Bytes()[wire.AcceptHeadroom:] }
 
 // announce tells the others, with those before it, that slot s was chosen at ballot b. Who counts votes himself is not told.
 func (r *Replica) announce(s wire.Slot, b wire.Ballot) {
@@ -460,7 +457,7 @@ func (r *Replica) forgetSlots(i int) {
 // there is.
 func (r *Replica) skipTo(s wire.Slot) {
 	for k := r.chosen + 1; k <= min(s, r.log.last()); k++ {
-		if e := r.log.get(k); e.claim != ClaimNone {
+		if e := r.log.get(k); e.own {
 			r.out.Moved = append(r.out.Moved, Moved{From: k})
 		}
 	}

@@ -262,12 +262,12 @@ func (c *simCluster) claims(nd *testNode, ch *Chosen) {
 		return
 	}
 	p, ok := nd.proposed[ch.Slot]
-	if ok != (ch.Claim != ClaimNone) || ok && (ch.Value.IsNoop() || p != payload(ch.Value)) {
-		c.t.Fatalf("CLAIM: node %d proposed %q in slot %d; %s is chosen there, claim %d", nd.id, p, ch.Slot, payload(ch.Value), ch.Claim)
+	if ok != ch.Own || ok && (ch.Value.IsNoop() || p != payload(ch.Value)) {
+		c.t.Fatalf("CLAIM: node %d proposed %q in slot %d; %s is chosen there, its own: %v", nd.id, p, ch.Slot, payload(ch.Value), ch.Own)
 	}
 	delete(nd.proposed, ch.Slot)
 	if ok {
-		c.stats[[]string{"none", "own", "equal"}[ch.Claim]]++
+		c.stats["own"]++
 	}
 }
 

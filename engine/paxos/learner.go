@@ -58,7 +58,7 @@ func (r *Replica) ChosenAt(s wire.Slot) (c Chosen, ok bool) {
 	if e == nil || s > r.chosen {
 		return c, false
 	}
-	return Chosen{Slot: s, Ballot: e.ballot, Claim: e.claim, Value: e.value(), Frame: e.frame}, true
+	return Chosen{Slot: s, Ballot: e.ballot, Own: e.own, Value: e.value(), Frame: e.frame}, true
 }
 
 // source is who has chosen slots that this replica lacks, and up to which one: the leader it follows, or, among independent

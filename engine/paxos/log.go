@@ -14,9 +14,9 @@ type entry struct {
 	votes    tally        // learner: who accepted, at the highest ballot that it heard of
 	sent     uint64       // proposer: tick of the last transmission; independent instances: of the last sign of anybody's work
 	chosen   bool
-	prefix   bool  // in the chosen prefix: delivered
-	told     bool  // others said that it is chosen, at votes.ballot
-	claim    Claim // whose value it is, once chosen
+	prefix   bool // in the chosen prefix: delivered
+	told     bool // others said that it is chosen, at votes.ballot
+	own      bool // it is what Propose put there, and chosen
 }
 
 func (e *entry) value() wire.Batch { return wire.TrustedValue(e.frame) }

@@ -26,19 +26,10 @@ type Outgoing struct {
 type Chosen struct {
 	Slot   wire.Slot
 	Ballot wire.Ballot // of this replica's vote for it: whoever proposed at that ballot in that slot proposed this value
-	Claim  Claim       // independent instances: whether it is what Propose put there
+	Own    bool        // independent instances: it is what Propose put there. With a leader the ballot says it
 	Value  wire.Batch
 	Frame  *wire.Buffer
 }
-
-// Claim says whether the value of a chosen slot is the one that Propose put there. With a leader the ballot says it.
-type Claim uint8
-
-const (
-	ClaimNone  Claim = iota // Propose put nothing there
-	ClaimOwn                // it is
-	ClaimEqual              // its bytes are the same; others may have proposed the same bytes there
-)
 
 // Moved says that what Propose put into slot From is not the value of that slot and was proposed again in slot To, or, with
 // To 0, that whether it was chosen there will not be known.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/paxbench/paxbench/engine/wal/vfs"
@@ -32,6 +33,10 @@ type Config struct {
 	// Members are the cluster's founding nodes, Node among them. Required by Bootstrap; later they must be the ones
 	// the log was made with, or nil for "as recorded".
 	Members []wire.NodeID
+
+	// Protocol is kept with the identity by Bootstrap, and must be the same later: what the records mean depends on it. One
+	// line; empty is a value like any other.
+	Protocol string
 
 	// Bootstrap makes the log: in an absent or empty directory only. Without it an absent or empty directory is
 	// refused, because a node that lost its log and starts over has forgotten its votes and would vote again.
@@ -68,6 +73,9 @@ type Config struct {
 	Foreground bool
 }
 
+// protocolMax bounds Config.Protocol in bytes.
+const protocolMax = 200
+
 // withDefaults returns c with defaults filled in, or all its faults joined.
 func (c Config) withDefaults() (Config, error) {
 	var faults []error
@@ -94,6 +102,9 @@ func (c Config) withDefaults() (Config, error) {
 	slices.Sort(c.Members)
 	if len(c.Members) > 0 && !slices.Contains(c.Members, c.Node) {
 		add("node %d is not among the members %v", c.Node, c.Members)
+	}
+	if len(c.Protocol) > protocolMax || strings.ContainsAny(c.Protocol, "\r\n") {
+		add("protocol %.40q: need one line of at most %d bytes", c.Protocol, protocolMax)
 	}
 	if len(c.Members) > wire.NodesMax {
 		add("%d members, limit %d", len(c.Members), wire.NodesMax)

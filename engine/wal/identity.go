@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -18,6 +19,9 @@ type Identity struct {
 	Cluster wire.ClusterID
 	Node    wire.NodeID
 	Members []wire.NodeID // the founding ones, ascending
+
+	// Protocol is what the log's records mean to whom they are from, in one line; empty: what they always meant.
+	Protocol string
 }
 
 func (id Identity) encode() []byte {
@@ -27,6 +31,9 @@ func (id Identity) encode() []byte {
 		fmt.Fprintf(&b, " %d", m)
 	}
 	b.WriteByte('\n')
+	if id.Protocol != "" {
+		fmt.Fprintf(&b, "protocol %s\n", id.Protocol)
+	}
 	sum := crc32.Checksum([]byte(b.String()), wire.Castagnoli)
 	fmt.Fprintf(&b, "crc32c %08x\n", sum)
 	return []byte(b.String())
@@ -44,6 +51,7 @@ func decodeIdentity(name string, p []byte) (Identity, error) {
 	if n == 3 && err == nil {
 		id.Cluster = wire.ClusterID(cluster)
 		id.Members = parseMembersLine(text)
+		id.Protocol = parseProtocolLine(text)
 	}
 	// The text has one spelling: whatever does not encode to itself is damaged.
 	if string(id.encode()) != text {
@@ -67,6 +75,15 @@ func parseMembersLine(text string) (members []wire.NodeID) {
 		return members
 	}
 	return nil
+}
+
+func parseProtocolLine(text string) string {
+	for line := range strings.SplitSeq(text, "\n") {
+		if p, ok := strings.CutPrefix(line, "protocol "); ok {
+			return p
+		}
+	}
+	return ""
 }
 
 // readIdentity reads the identity file of dir; ok is false if there is none.
@@ -144,6 +161,9 @@ func (id Identity) check(c *Config) error {
 	case len(c.Members) > 0 && !slices.Equal(id.Members, c.Members):
 		return &IdentityError{c.Dir, fmt.Sprintf("this log was made for the members %v, not for %v",
 			id.Members, c.Members)}
+	case len(c.Members) > 0 && id.Protocol != c.Protocol:
+		return &IdentityError{c.Dir, fmt.Sprintf("this log was written by protocol %q, not by %q: the votes in it mean something else",
+			cmp.Or(id.Protocol, "multi"), cmp.Or(c.Protocol, "multi"))}
 	}
 	return nil
 }

@@ -183,7 +183,7 @@ func openIdentity(c *Config) (Identity, error) {
 // bootstrap makes a log: first its first segment, then the identity file, whose rename is the moment the log exists.
 // A crash before that leaves at most an empty first segment, which the next bootstrap replaces.
 func bootstrap(c *Config, names []string) (Identity, error) {
-	id := Identity{Cluster: c.Cluster, Node: c.Node, Members: c.Members}
+	id := Identity{Cluster: c.Cluster, Node: c.Node, Members: c.Members, Protocol: c.Protocol}
 	for _, n := range names {
 		if err := clearLeftover(c, id, n); err != nil {
 			return id, err
