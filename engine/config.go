@@ -40,10 +40,12 @@ type Config struct {
 	// forgotten its votes must not vote; with it one that holds anything is refused.
 	Bootstrap bool
 
-	// AcceptTornTail lets a cluster of one start although the end of its log is not whole, cutting it. Such an end is
-	// most likely a write that a power loss interrupted and nobody was told of; but if the disk is damaged it may have
-	// been acknowledged, and there is no peer to ask. Without it the node refuses (*wal.TornError). Larger clusters,
-	// and policies other than always, which promise less, cut it in any case.
+	// AcceptTornTail is an operator's word that the end of the log, if it is not whole, was never acknowledged: a write that a
+	// power loss interrupted. It is cut, and the node votes. Without it a cluster of one refuses to start
+	// (*wal.TornError), for there is nobody to ask; in a larger cluster the node is suspect: it serves what is chosen
+	// and does not vote until a majority of the others has told it what it may have forgotten. It is needed there only
+	// when so many nodes are suspect at once that they cannot heal each other. Under fsync policies other than always,
+	// which promise less, such an end is cut in any case.
 	AcceptTornTail bool
 
 	Groups          int // replicated logs on this node, with ids 1..Groups; default 1; the same on every node
@@ -176,7 +178,8 @@ func (c *Config) wal() wal.Config {
 	return wal.Config{
 		Dir: c.walDir(), Cluster: c.Cluster, Node: c.Node, Members: c.nodes(), Bootstrap: c.Bootstrap,
 		Protocol: c.protocol(), SegmentBytes: c.SegmentBytes, Policy: c.Fsync, FS: c.FS,
-		RefuseTorn: len(c.Members) == 1 && c.Fsync.Mode == wal.Always && !c.AcceptTornTail,
+		RefuseTorn:  len(c.Members) == 1 && c.Fsync.Mode == wal.Always && !c.AcceptTornTail,
+		SuspectTorn: len(c.Members) > 1 && c.Fsync.Mode == wal.Always, Trust: c.AcceptTornTail,
 	}
 }
 

@@ -163,6 +163,37 @@ func (l *loop) event(e *paxos.Event) {
 		log.Info("preparing", "slot", uint64(e.Slot))
 	case paxos.EventDiskStall:
 		log.Warn("disk stall")
+	default:
+		l.suspicion(e)
+	}
+}
+
+// suspicion handles the events of a replica that may have forgotten something.
+func (l *loop) suspicion(e *paxos.Event) {
+	g := l.g
+	switch e.Kind {
+	case paxos.EventSuspect:
+		g.count.suspicions.Inc()
+		if !g.suspect.Swap(true) {
+			g.node.suspects.Inc()
+		}
+		g.log.Warn("suspect: it serves what is chosen and does not vote until a majority of the others has told it what it may have forgotten",
+			"reason", e.Reason)
+		w := getWork(g)
+		w.suspect = e.Reason
+		g.node.syncer.put(w)
+	case paxos.EventCannotHeal:
+		g.log.Error("cannot be healed: bring back other nodes; if the ends of their logs were torn by a power loss and not damaged,"+
+			" start those that are suspect once with AcceptTornTail (serve --accept-torn-tail)", "reason", e.Reason)
+	case paxos.EventHealed:
+		g.count.heals.Inc()
+		if g.suspect.Swap(false) {
+			g.node.suspects.Dec()
+		}
+		g.log.Info("healed: it votes again", "ballot", e.Ballot.String())
+		w := getWork(g)
+		w.healed = true
+		g.node.syncer.put(w)
 	}
 }
 

@@ -49,6 +49,7 @@ type Group struct {
 	wantApplied atomic.Bool   // the loop waits for the applier to catch up
 	snapFailed  atomic.Bool   // by the writer of snapshots: the last one was not written
 	snapAsked   atomic.Bool   // applySnapshot is in the applier's mailbox
+	suspect     atomic.Bool   // the replica is suspect; counted in Node.suspects
 
 	clientBytes  atomic.Int64 // see Limits
 	syncBacklog  atomic.Int64 // see Limits
@@ -257,7 +258,7 @@ func (g *Group) query(ctx context.Context, req []byte, mode wire.QueryMode) ([]b
 type Status struct {
 	Node      wire.NodeID  `json:"node"`
 	Group     wire.GroupID `json:"group"`
-	Role      string       `json:"role"`   // follower, probing, preparing, leader, proposer
+	Role      string       `json:"role"`   // follower, probing, preparing, leader, proposer; suspect: see Suspect
 	Leader    wire.NodeID  `json:"leader"` // 0: not known
 	Ballot    wire.Ballot  `json:"ballot"`
 	Promised  wire.Ballot  `json:"promised"`
@@ -275,6 +276,13 @@ type Status struct {
 	Stale     uint64       `json:"stale"`     // messages refused because of a higher promise
 	Resent    uint64       `json:"resent"`    // Accept frames sent again
 	Mode      string       `json:"mode"`      // multi, basic
+
+	// Suspect says why this replica does not vote; empty: it does. Healing of HealQuorum other nodes have told it what it may
+	// have forgotten. Incarnation counts how often it has been healed.
+	Suspect     string `json:"suspect,omitempty"`
+	Healing     int    `json:"healing,omitempty"`
+	HealQuorum  int    `json:"heal_quorum,omitempty"`
+	Incarnation uint32 `json:"incarnation,omitempty"`
 }
 
 // Status returns the group's state. It waits for the applier, so not longer than one slot takes.
@@ -295,6 +303,10 @@ func (g *Group) readStatus(fn func(Status)) {
 			Promised: c.Promised, Chosen: c.Chosen, Applied: wire.Slot(g.applied.Load()), Trimmed: c.Trimmed,
 			LastSlot: c.Last, Snapshot: wire.Slot(g.snapshotAt.Load()), InFlight: c.InFlight, LogBytes: c.LogBytes,
 			Ignored: c.Ignored, Stale: c.Stale, Resent: c.Resent, Mode: g.node.c.Mode.String(),
+			Suspect: c.Suspect, Healing: c.Healing, HealQuorum: c.HealQuorum, Incarnation: uint32(c.Incarnation >> 32),
+		}
+		if s.Suspect != "" {
+			s.Role = "suspect"
 		}
 		if a != nil { // nil: the node is closed
 			s.Applied, s.Commands, s.Sessions = a.applied, a.commands, a.sessions
@@ -327,6 +339,7 @@ func (g *Group) metrics(reset bool) Metrics {
 		Repeats: c.repeats.Load(), Refused: c.refused.Load(), Malformed: c.malformed.Load(), Queries: c.queries.Load(),
 		Busy: c.busy.Load() + c.busyLoop.Load(), PeerFrames: c.peerFrames.Load(), PeerDropped: c.peerDropped.Load(),
 		PeerInvalid: c.peerInvalid.Load(), Elections: c.elections.Load(), LossesOfLead: c.losses.Load(),
+		Suspicions: c.suspicions.Load(), Heals: c.heals.Load(),
 		Snapshots: c.snapshots.Load(), SnapInstalls: c.snapInstalls.Load(), SnapSent: c.snapSent.Load(),
 	}
 	g.statusMu.Lock()

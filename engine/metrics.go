@@ -44,6 +44,8 @@ type Metrics struct {
 	ClientInvalid uint64 `json:"client_invalid"` // from clients, malformed; the connection was closed
 	Elections     uint64 `json:"elections"`      // leaderships won by this node
 	LossesOfLead  uint64 `json:"losses"`         // leaderships lost by this node
+	Suspicions    uint64 `json:"suspicions"`     // times this replica stopped voting because it may have forgotten something
+	Heals         uint64 `json:"heals"`          // times it has been healed since
 	Snapshots     uint64 `json:"snapshots"`      // written
 	SnapInstalls  uint64 `json:"snap_installs"`  // received from a peer and installed
 	SnapSent      uint64 `json:"snap_sent"`      // sent to a peer completely
@@ -150,8 +152,8 @@ func (h *histogram) read(reset bool) Latency {
 // different cache lines.
 type counters struct {
 	// The loop's.
-	peerFrames, peerInvalid, elections, losses, busyLoop atomic.Uint64
-	_                                                    [64]byte
+	peerFrames, peerInvalid, elections, losses, busyLoop, suspicions, heals atomic.Uint64
+	_                                                                       [64]byte
 
 	// The applier's.
 	slots, noops, blocks, commands, repeats, refused, malformed, queries atomic.Uint64

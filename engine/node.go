@@ -31,6 +31,7 @@ type Node struct {
 	limits  Limits
 
 	diskFull      atomic.Bool   // the log waits for room
+	suspects      atomic.Int32  // groups whose replica is suspect
 	invalid       atomic.Uint64 // peer frames that name no group of this node
 	clientInvalid atomic.Uint64 // malformed frames from clients
 

@@ -96,7 +96,23 @@ func (n *Node) load(recs []recovery) error {
 	if v := log.Verdict(); v.Torn {
 		n.log.Warn("log recovered", "verdict", v.String())
 	}
+	n.trust(recs)
 	return nil
+}
+
+// trust tells the groups' states whether the log may have lost something (FAULTS.md, amnesia rule).
+func (n *Node) trust(recs []recovery) {
+	why := n.wal.Suspect()
+	for i := range recs {
+		switch {
+		case why != "":
+			recs[i].state.Suspect(why)
+			n.groups[i].suspect.Store(true)
+			n.suspects.Inc()
+		case n.c.AcceptTornTail:
+			recs[i].state.Vouch()
+		}
+	}
 }
 
 // walConfig is the log's configuration.

@@ -22,6 +22,8 @@ type work struct {
 	gated   []paxos.Outgoing
 	last    wire.LSN  // the replica's number of the last record; 0: no records
 	trim    wire.Slot // forget the group's records up to here; 0: nothing
+	suspect string    // the log may have lost records, and why; "": nothing new
+	healed  bool      // the group has been healed
 	bytes   int64
 	handed  int64 // nanotime
 }
@@ -46,6 +48,8 @@ type storage interface {
 	Append(recs []wire.Record) (wire.LSN, error)
 	Sync() (wire.LSN, error)
 	Trim(g wire.GroupID, below wire.Slot) error
+	MarkSuspect(why string) error
+	ClearSuspect() error
 }
 
 // syncer is the goroutine that owns the WAL. While one fdatasync runs, the work of all loops of all groups piles up;
@@ -209,8 +213,27 @@ func (s *syncer) release() error {
 				return fmt.Errorf("engine: trim the log: %w", err)
 			}
 		}
+		if err := s.judge(w); err != nil {
+			return err
+		}
 		s.drop(w)
 		s.items[i] = nil
+	}
+	return nil
+}
+
+// judge keeps the log's mark of being suspect. It goes when no group is suspect any more: it is looked at here, because
+// another group may have become suspect while this one's work was queued.
+func (s *syncer) judge(w *work) error {
+	if w.suspect != "" {
+		if err := s.log.MarkSuspect(w.suspect); err != nil {
+			return fmt.Errorf("engine: mark the log as suspect: %w", err)
+		}
+	}
+	if w.healed && s.node.suspects.Load() == 0 {
+		if err := s.log.ClearSuspect(); err != nil {
+			return fmt.Errorf("engine: clear the log: %w", err)
+		}
 	}
 	return nil
 }

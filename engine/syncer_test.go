@@ -55,6 +55,9 @@ func (j *journal) Trim(g wire.GroupID, below wire.Slot) error {
 	return nil
 }
 
+func (j *journal) MarkSuspect(string) error { j.note("mark suspect"); return nil }
+func (j *journal) ClearSuspect() error      { j.note("clear suspect"); return nil }
+
 func (j *journal) Send(to wire.NodeID, f *wire.Buffer) bool {
 	j.note("send %s", f.Bytes())
 	f.Release()

@@ -50,7 +50,12 @@ func newServe(a *app) *cobra.Command {
 output; its log goes to standard error.
 
 The first start of a node needs --bootstrap, which gives an empty data directory its identity. Never use it again: a
-replica that lost its directory has forgotten its votes, and its place must not be taken by an empty one.`,
+replica that lost its directory has forgotten its votes, and its place must not be taken by an empty one.
+
+If the end of the log is not whole, the replica may have forgotten a vote. A cluster of one refuses to start. In a larger one
+the replica is suspect: it says so in its log and its status, serves what is chosen, and votes again when a majority of the
+others has told it what it may have forgotten. Only if so many are suspect that they cannot heal each other, as after a power
+loss of all, somebody has to decide: --accept-torn-tail says that nothing acknowledged was lost.`,
 		Example: `  paxbench serve --node 1 --cluster-id 7 --peers 1=127.0.0.1:7001,2=127.0.0.1:7002,3=127.0.0.1:7003 \
     --data-dir data/1 --bootstrap`,
 		Args: cobra.NoArgs,
@@ -64,7 +69,7 @@ replica that lost its directory has forgotten its votes, and its place must not 
 	fs.Var(&parsed[map[wire.NodeID]string]{kind: "peers", value: &c.peerAddrs, parse: cluster.ParsePeers}, "peer-addrs",
 		"where this node reaches other nodes, if elsewhere than clients do, in the form of --peers")
 	fs.StringVar(&c.dir, "data-dir", "", "this node's directory: its log, snapshots and identity")
-	fs.BoolVar(&c.acceptTorn, "accept-torn-tail", false, "cluster of one: start although the end of the log is not whole, and cut it")
+	fs.BoolVar(&c.acceptTorn, "accept-torn-tail", false, "the end of the log, if it is not whole, was torn by a power loss and never acknowledged: cut it, and vote")
 	fs.BoolVar(&c.bootstrap, "bootstrap", false, "first start of this node: give the empty data directory its identity")
 	engineFlags(fs, &c.settings)
 	fs.Var(&choice{value: &c.ready, choices: []string{"text", "json"}}, "ready", "form of the line printed once the node listens")

@@ -118,7 +118,24 @@ func (a *app) inspect(dir string, records bool, format string) error {
 	if err == nil {
 		fmt.Fprintf(a.out, "ends: %s\n", report.Verdict)
 	}
+	a.printSuspect(report)
 	return err
+}
+
+// printSuspect says what the node will do about a log that may have lost something, and what an operator can.
+func (a *app) printSuspect(report wal.Report) {
+	switch {
+	case report.Suspect != "":
+		fmt.Fprintf(a.out, "suspect: %s\n", report.Suspect)
+	case !report.Verdict.Torn:
+		return
+	case len(report.Identity.Members) == 1:
+		fmt.Fprintln(a.out, "the node, alone in its cluster, will not start: if this follows a power loss, start it once with --accept-torn-tail")
+		return
+	default:
+		fmt.Fprintln(a.out, "suspect: what was cut may have been acknowledged (fsync policies other than always promise less, and do not mind)")
+	}
+	fmt.Fprintln(a.out, "the node will serve what is chosen and not vote until a majority of the cluster's other nodes has told it what it may have forgotten")
 }
 
 func (a *app) printRecord(e *wal.Entry, format string) error {
@@ -166,6 +183,7 @@ func (a *app) verify(dir string) error {
 			_, err = fmt.Fprintln(a.out, "a crash in the middle of a write leaves such an end, and so does damage to what was written last: this disk alone"+
 				" cannot tell which. Nothing was changed")
 		}
+		a.printSuspect(report)
 	}
 	return errors.Join(err, a.verifySnapshots(filepath.Join(dir, "snap")))
 }

@@ -45,6 +45,7 @@ type durable struct {
 	votes   map[wire.Slot][]durableVote // votes and learned values, in the order of writing
 	snap    wire.Slot                   // newest snapshot
 	trim    wire.Slot                   // highest trim mark
+	lives   lives
 }
 
 type durableVote struct {
@@ -113,6 +114,8 @@ type witnessed struct {
 	slot   wire.Slot
 	chosen wire.Slot // the chosen prefix that the record speaks of
 	hash   uint64
+
+	incarnations []byte // a copy
 }
 
 // diskFS is one process's way to the disk. It is both wal's file system and, by snapFS, package snapshot's.
@@ -251,7 +254,8 @@ func witness(p []byte) (r witnessed, ok bool) {
 	}
 	r.group, r.kind, r.ballot, r.slot = h.Group, h.Kind, wire.Ballot(word(p, 0)), wire.Slot(word(p, 8))
 	r.chosen = wire.Slot(word(p, 16))
-	if h.Kind == wire.KindAccept || h.Kind == wire.KindLearn {
+	r.incarnations = append(r.incarnations, p[len(p)-12*h.Incarnations:]...)
+	if h.Kind == wire.KindAccept || h.Kind == wire.KindLearn || h.Kind == wire.KindRecVote {
 		r.hash = hashBytes(p[wire.AcceptHeadroom:])
 	}
 	return r, true

@@ -12,6 +12,7 @@
 //	net.go      frames under way                    nemesis.go  faults
 //	disk.go     the disk, and its witness           batch.go    many seeds, on several processors
 //	client.go   the users                               history.go  what they were told, judged as real runs are
+//	suspect.go  disks that forget, and what is chosen then
 //
 // # How a fault is injected
 //
@@ -23,7 +24,8 @@
 // fault, add a line there and a counter; if no batch may be without it, add the counter to Vital.
 //
 // Every fault stays within what the protocol promises to survive: nothing that was synced is lost for good, and nobody
-// votes without his log. What goes beyond it (an emptied directory, a flipped bit in the log in front of an intact group, or in a
+// votes without his log. The end of a log may be damaged (suspect.go): its node is suspect, and never are so many that they
+// could not be healed; if it was a power loss that tore it, an operator may come and say so. What goes beyond it (an emptied directory, a flipped bit in the log in front of an intact group, or in a
 // snapshot) is tried on a copy of the disk: the node must refuse to start, or do without what is damaged.
 //
 // # How a property is checked
@@ -80,9 +82,10 @@
 // # What is not here
 //
 // Leases (S12) and membership changes (S13, L8), because the engine has none. Power loss under interval and never. Clients are
-// modelled, not package client: it has goroutines. Disks do not rot while a node runs, are not rolled back, and not emptied for good:
-// only copies are, see above, because a node that heals from its peers is not simulated yet; nor is what lies beyond what the
-// protocol survives (FAULTS.md F24, F25). Short writes and every single place of a crash are enumerated by engine/wal.
+// modelled, not package client: it has goroutines. Disks do not rot while a node runs. Directories are not rolled back to older copies,
+// nor emptied for good (only copies are, see above): a node that does not know of its loss may vote before somebody tells it; nor is
+// there what lies beyond what the protocol survives (FAULTS.md F24, F25). Short writes and every single place of a crash are
+// enumerated by engine/wal.
 // Single steps of a goroutine are atomic: what happens inside one of Turn, Apply or Job is interrupted by crashes at file
 // operations only. Frames are replayed seconds later, not minutes: that is how long a schedule lasts.
 package sim

@@ -161,6 +161,6 @@ var Vital = []string{
 	"partial connectivity at the end", "sessions evicted", "blocks of evicted sessions refused", "failed writes of snapshots", "leaders", "leaders with gaps", "votes proposed again", "ballot races", "torn tails", "crashes", "crashes inside a file operation",
 	"power losses of all", "snapshots written", "snapshots installed", "snapshots installed during accepts", "repeats answered from a session",
 	"partitions", "pauses", "failed syncs", "disk stalls", "frames damaged", "frames replayed late", "senseless frames", "emptied directories refused",
-	"damaged logs refused", "damaged snapshots passed over", "damaged snapshots refused",
+	"damaged logs refused", "damaged logs healed", "damaged snapshots passed over", "damaged snapshots refused",
 	"reads", "segments rotated",
 }

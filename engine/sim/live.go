@@ -19,7 +19,7 @@ func (w *world) settle() {
 	w.nemesis.over = true
 	w.net.calm = true
 	w.net.heal()
-	lost := w.rng.IntN((w.k.Nodes-1)/2 + 1)
+	lost := min(w.rng.IntN((w.k.Nodes-1)/2+1), (w.k.Nodes-1)/2-w.rotted())
 	order := w.rng.Perm(w.k.Nodes)
 	for i, at := range order { // often it is the leader that is lost
 		if p := w.procs[at]; p.leads() && w.chance(2) {
@@ -43,18 +43,23 @@ func (w *world) settle() {
 			w.counts["nodes lost for ever"]++
 		default:
 			p.pausedUntil, p.stalledUntil, p.slow = 0, 0, 0
+			if p.suspicion.groups != 0 {
+				p.accept()
+			}
+			p.acceptTorn = p.acceptTorn || !p.suspicion.rotted // an operator does not go away before all is well
 			if p.d == nil {
 				p.start(false)
 			}
 		}
 		p.poke()
 	}
-	partial := lost == 0 && w.k.Nodes > 2 && w.chance(3)
+	partial := lost == 0 && w.rotted() == 0 && w.k.Nodes > 2 && w.chance(3) // damaged logs are healed by a majority of the others
 	if partial {
 		w.net.partial()
 	}
 	// What is still under way belongs to the time of the faults.
 	w.runUntil(w.now+int64(w.k.LateBy+300*time.Millisecond), nil)
+	w.healed()
 	w.quiet = true
 	if partial {
 		w.progress("L2", 12)

@@ -53,6 +53,7 @@ var faults = []fault{
 	{"emptied directory", 1, (*nemesis).emptied},
 	{"damaged log", 1, (*nemesis).damaged},
 	{"damaged snapshot", 1, (*nemesis).rotten},
+	{"damaged end of the log", 3, (*nemesis).rot},
 }
 
 func (n *nemesis) init(w *world) {

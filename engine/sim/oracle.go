@@ -3,7 +3,6 @@ package sim
 import (
 	"bytes"
 	"hash/crc32"
-	"math/bits"
 	"time"
 
 	"github.com/paxbench/paxbench/engine"
@@ -47,7 +46,7 @@ type slotTruth struct {
 type round struct {
 	ballot wire.Ballot
 	hash   uint64
-	voters uint64
+	casts  []cast
 }
 
 func newOracle(w *world, g wire.GroupID) *oracle {
@@ -92,8 +91,8 @@ func (o *oracle) round(by wire.NodeID, s wire.Slot, b wire.Ballot, hash uint64) 
 // vote counts a durable vote.
 func (o *oracle) vote(by wire.NodeID, s wire.Slot, b wire.Ballot, hash uint64) {
 	r := o.round(by, s, b, hash)
-	r.voters |= 1 << by
-	if bits.OnesCount64(r.voters) < o.quorum {
+	r.cast(by, o.known(o.w.procs[by-1].disk).lives)
+	if !r.complete(o.quorum) {
 		return
 	}
 	t := o.slot(s)
@@ -146,6 +145,15 @@ func (o *oracle) remember(d *disk, r *witnessed) {
 	switch r.kind {
 	case wire.KindRecPromise:
 		k.promise = max(k.promise, r.ballot)
+		if l := k.lives.with(r.incarnations); l.of(d.id) > k.lives.of(d.id) {
+			k.lives = l
+			o.reborn(d.id, k)
+		} else {
+			k.lives = l
+		}
+	case wire.KindRecVote:
+		o.round(d.id, r.slot, r.ballot, r.hash)
+		k.votes[r.slot] = append(k.votes[r.slot], durableVote{r.ballot, r.hash, false})
 	case wire.KindRecTrim:
 		k.trim = max(k.trim, r.slot)
 	case wire.KindAccept:
@@ -169,6 +177,10 @@ func (o *oracle) snapshotIn(image *vfs.Mem, d *disk) wire.Slot {
 // compare says whether a restarted node's durable state has everything it had (S5, S15), was being what was seen.
 func (o *oracle) compare(p *proc, was *durable) {
 	k := o.known(p.disk)
+	if p.suspicion.fresh { // it is suspect
+		o.holders()
+		return
+	}
 	if k.promise < was.promise {
 		o.w.fail("S5", p.id, 0, "restarted with promise %v, it had made %v durable", k.promise, was.promise)
 	}
@@ -195,12 +207,12 @@ func (o *oracle) compare(p *proc, was *durable) {
 	o.holders()
 }
 
-// holders checks that every chosen slot has a durable copy in every quorum (S6).
+// holders checks that every chosen slot has a durable copy in every quorum, or its holder is suspect (S6).
 func (o *oracle) holders() {
 	for s := wire.Slot(1); s <= o.prefix; s++ {
 		without := 0
 		for _, p := range o.w.procs {
-			if k := o.known(p.disk); k.snap < s && !k.holds(s, o.slots[s].hash) {
+			if k := o.known(p.disk); !p.suspicion.rotted && k.snap < s && !k.holds(s, o.slots[s].hash) {
 				without++
 			}
 		}
@@ -240,7 +252,7 @@ func (o *oracle) sent(p *proc, m *wire.Message) {
 			o.duels(p, m.Ballot)
 		}
 		o.owners[m.Ballot] = p.life
-	case wire.KindPromise:
+	case wire.KindPromise, wire.KindHealReply:
 		if k.promise < m.Ballot {
 			o.w.fail("S3", p.id, 0, "Promise of ballot %v leaves, its disk holds promise %v", m.Ballot, k.promise)
 		}
@@ -249,6 +261,7 @@ func (o *oracle) sent(p *proc, m *wire.Message) {
 			if s > k.snap && !k.has(s, m.Ballot) {
 				o.w.fail("S3", p.id, s, "Accepted at ballot %v leaves, its disk does not hold the vote", m.Ballot)
 			}
+			o.accepted(p.id, k, s, m.Ballot)
 		}
 	case wire.KindLearn:
 		if t := o.slot(m.Slot); !t.chosen || t.hash != hashBytes(m.Value.Bytes()) {

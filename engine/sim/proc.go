@@ -35,6 +35,7 @@ type proc struct {
 	deaf         int64 // no client reaches it before
 	slow         time.Duration
 	acceptTorn   bool // start although the log's end is not whole
+	suspicion    suspicion
 }
 
 // recheck is how often what waits for the end of a pause or a stall looks again: both may end early.
@@ -84,6 +85,7 @@ func (p *proc) start(bootstrap bool) {
 	w := p.w
 	p.life++
 	p.due = [stages]bool{}
+	p.suspicion.groups = 0
 	p.pausedUntil, p.stalledUntil, p.slow = 0, 0, 0
 	p.reps = p.newReplicas()
 	p.disk.injected = false
@@ -110,6 +112,7 @@ func (p *proc) start(bootstrap bool) {
 		w.counts["torn tails"]++
 	}
 	p.recovered()
+	p.judged()
 	for _, r := range p.reps {
 		r.look()
 	}
@@ -296,6 +299,8 @@ func (p *proc) event(g wire.GroupID, e paxos.Event) {
 		c["votes proposed again"] += e.Reproposed
 	case paxos.EventDiskStall:
 		c["disk stalls noticed"]++
+	default:
+		p.suspected(g, &e)
 	}
 }
 
@@ -425,4 +430,5 @@ func (p *proc) recovered() {
 	for i, o := range p.w.oracles {
 		o.compare(p, &was[i])
 	}
+	p.suspicion.fresh = false
 }

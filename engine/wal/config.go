@@ -50,6 +50,14 @@ type Config struct {
 	// has nobody to ask whether what the tail held was acknowledged (FAULTS.md, WAL rule).
 	RefuseTorn bool
 
+	// SuspectTorn has Replay mark the log as suspect before it cuts a torn tail (Log.Suspect): for a node that has others to
+	// ask what it may have lost.
+	SuspectTorn bool
+
+	// Trust says, on the word of an operator, that a torn tail was never acknowledged, and that a log that is suspect has
+	// lost nothing: the tail is cut, the mark removed.
+	Trust bool
+
 	// SparesMax is how many segments nobody needs any more are kept for reuse; more are removed. 0: 8. Disk use
 	// is bounded by (segments in use + SparesMax) * SegmentBytes.
 	SparesMax int

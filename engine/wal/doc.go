@@ -13,6 +13,7 @@
 // # Files
 //
 //	identity                     whose log this is; its presence makes the directory a log (see Identity)
+//	suspect                      there if the log may have lost acknowledged records; says why (suspect.go)
 //	lock                         flock while a process has the log open, with its process id
 //	seg-0000000000000001.wal     segments; ids count from 1 without gaps
 //	spare-000000000000000a.wal   zero-filled or formerly used files of the configured size
@@ -107,7 +108,8 @@
 //	what is found                                                                  what is done
 //	the end mark that belongs at P, zeros from it to the end of the page, no       clean: go on at P
 //	  group header or end mark of this segment behind
-//	anything else at P, zeros included; no witness                                 torn: cut at P, wiped, go on at P
+//	anything else at P, zeros included; no witness                                 torn: marked suspect if so configured,
+//	                                                                               then cut at P, wiped, go on at P
 //	a witness: an intact group header or end mark of this segment at P or any      refused
 //	  sector behind whose durable-through LSN is at or above the LSN expected at P
 //	an intact group header at P whose LSN or chain does not fit                    refused
@@ -246,7 +248,8 @@
 //   - If the last group (under the other policies: the groups that no later group vouches for) was acknowledged and is
 //     damaged afterwards, with nothing written behind it, this looks exactly like a torn tail, and is cut. From one disk
 //     alone the two cannot be told apart. The Verdict says that the end is not as it should be and from which LSN on records
-//     may be missing: a cautious node asks its peers before it votes again.
+//     may be missing, and with Config.SuspectTorn the log is marked as suspect before anything is cut: its node asks its
+//     peers before it votes again.
 //   - A disk that confirms the whole last write and has none of it, end mark included, leaves the log as it was before, with
 //     a clean end. Peers can tell, the log cannot. That any part of it arrived is enough for the Verdict to be torn.
 //   - A directory rolled back as a whole to an older copy of itself is a good log. Peers can tell, the log cannot.

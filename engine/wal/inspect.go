@@ -17,6 +17,7 @@ type Report struct {
 	Spares   int             // files that wait to be reused
 	GivenUp  int             // segments that nobody needs and that the next Open will reuse or remove
 	Verdict  Verdict         // how the log ends; meaningful if Inspect returned no error
+	Suspect  string          // why its node does not vote until it is healed; "": it votes
 }
 
 // SegmentReport describes one segment.
@@ -64,10 +65,15 @@ func InspectFS(fsys FS, dir string, fn func(*Entry) error) (Report, error) {
 		return rep, damage
 	}
 	rep.Identity = who
+	suspect, unread := readSuspect(fsys, dir)
+	rep.Suspect = suspect
 	h, err := readHistory(fsys, dir, who, rep.visitor(fn))
 	rep.Spares, rep.GivenUp, rep.Verdict = len(h.spares), len(h.leftovers), h.verdict
 	if err == nil {
 		err = damage
+	}
+	if err == nil {
+		err = unread
 	}
 	return rep, err
 }

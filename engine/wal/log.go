@@ -30,6 +30,7 @@ type Log struct {
 
 	state   state
 	verdict Verdict
+	suspect string // why; "": it is not
 	sticky  atomic.Pointer[error]
 	members atomic.Pointer[[]wire.NodeID]
 
@@ -221,7 +222,7 @@ func clearLeftover(c *Config, id Identity, name string) error {
 	_, spare := parseName(name, sparePrefix)
 	switch seg, isSegment := parseName(name, segmentPrefix); {
 	case isSegment && seg == 1 && unused(c.FS, path, id):
-	case isSegment || spare:
+	case isSegment || spare || name == suspectName:
 		return fmt.Errorf("wal: %s: %w: %s is in the way", c.Dir, ErrHistory, name)
 	case filepath.Ext(name) != tmpSuffix:
 		return nil

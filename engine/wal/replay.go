@@ -1,7 +1,9 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/paxbench/paxbench/engine/wal/vfs"
@@ -34,8 +36,16 @@ func (l *Log) Replay(fn func(*wire.Record) error) error {
 	if h.verdict.Torn && l.c.RefuseTorn {
 		return l.fail(&TornError{h.verdict})
 	}
+	if err := l.checkSuspect(h.verdict); err != nil {
+		return l.fail(err)
+	}
 	if err := l.recover(h); err != nil {
 		return l.fail(err)
+	}
+	if l.c.Trust {
+		if err := l.clearSuspect(); err != nil {
+			return err
+		}
 	}
 	l.start()
 	return nil
@@ -157,7 +167,8 @@ func (l *Log) takeUp(f vfs.File, w *walker) {
 func (l *Log) tidy(h *history) error {
 	fsys, dir := l.c.FS, l.c.Dir
 	for _, n := range h.tmps {
-		if err := fsys.Remove(filepath.Join(dir, n)); err != nil {
+		err := fsys.Remove(filepath.Join(dir, n))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // checkSuspect may have replaced its own
 			return fmt.Errorf("wal: remove: %w", err)
 		}
 	}
