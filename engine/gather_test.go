@@ -84,6 +84,7 @@ func TestGoIsRefused(t *testing.T) {
 			continue
 		}
 		eventually(t, "the follower knows the leader", func() bool { return n.Group(1).Status().Leader == leader.c.Node })
+		eventually(t, "it has heard of the leader", func() bool { return n.Group(1).Status().Leader == leader.c.Node })
 		var o outcomes
 		o.left.Add(1)
 		if err := n.Group(1).Go([]byte("x"), &o); err != nil {
