@@ -211,8 +211,11 @@ func (r *Replica) onAcceptSlot(m *wire.Message, from int) {
 		r.reject(m, p)
 		return
 	}
-	r.raiseSlot(e, m.Ballot)
-	if r.vote(m) {
+	voted := r.vote(m)
+	if voted || plant.Is(plant.PromiseWithoutVote) {
+		r.raiseSlot(e, m.Ballot) // the vote's record is that of the promise: without it there is none
+	}
+	if voted {
 		r.acked(from, m.Ballot, m.Slot)
 	}
 	if plant.Is(plant.SlotBallotsAnnounce) {

@@ -342,9 +342,18 @@ func (r *Replica) giveUp(u *run, b wire.Ballot) {
 // backoffDoublings bounds the longest back-off, at 2^n ticks.
 const backoffDoublings = 6
 
-// displace moves the value of u to a slot of its own. u stays: its slot is to be finished.
+// displace moves the value of u to a slot of its own. u stays: its slot is to be finished. A replica that takes no proposals
+// begins nothing with those it had taken either: those who wait were told that it will not be known. (When it did, one whose disk
+// stalled, or who heard nobody, began slot after slot, each of which the others had to finish for it.)
 func (r *Replica) displace(u *run) {
 	f := u.value
+	if r.role != Proposer {
+		r.out.Moved = append(r.out.Moved, Moved{From: u.slot})
+		f.Release()
+		u.value = nil
+		r.basic.own--
+		return
+	}
 	if u.sent != 0 {
 		f = copyAccept(batchOf(f))
 		u.value.Release()

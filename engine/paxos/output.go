@@ -117,7 +117,7 @@ type Status struct {
 	Chosen   wire.Slot // chosen prefix
 	Applied  wire.Slot
 	Trimmed  wire.Slot // slots up to here are only in a snapshot
-	Last     wire.Slot // highest slot with a vote, or Trimmed
+	Last     wire.Slot // highest slot with a vote, or Trimmed; independent instances: that is known to be in use
 	InFlight int       // slots proposed here and not yet in the chosen prefix
 	Window   int
 	Reads    int   // that wait for a quorum to confirm that this replica leads

@@ -24,6 +24,7 @@ func TestPlanted(t *testing.T) {
 		{plant.SlotBallotsAnnounce, ModeBasic},
 		{plant.ChosenTakenForAnyVote, ModeBasic},
 		{plant.TrimmedSlotAcked, ModeBasic},
+		{plant.PromiseWithoutVote, ModeBasic},
 		{plant.LowestVoteWins, ModeBasic},
 		{plant.VotesCountedTwice, ModeBasic},
 	} {

@@ -72,8 +72,9 @@ func randomSchedule(t testing.TB, mode Mode, seed uint64) map[string]int {
 		Mode: mode, Window: 1 + rng.IntN(8), HeartbeatTicks: 1, ElectionTicks: 4 + rng.IntN(8),
 		RetransmitTicks: 2 + rng.IntN(6), StallTicks: 10 + rng.IntN(20), Seed: seed,
 		PromiseBytes: []int{1, 200, 1 << 20}[rng.IntN(3)], HoleTicks: 3 + rng.IntN(8),
-		Learn:   []Learn{LearnOne, LearnOne, LearnAll, 1, Learn(1 + rng.IntN(nodes))}[rng.IntN(5)],
-		Backoff: []Backoff{BackoffRandom, BackoffRandom, BackoffRandom, BackoffDistinguished, BackoffNone}[rng.IntN(5)],
+		AheadBytesMax: []int64{0, 0, 200, 1000}[rng.IntN(4)],
+		Learn:         []Learn{LearnOne, LearnOne, LearnAll, 1, Learn(1 + rng.IntN(nodes))}[rng.IntN(5)],
+		Backoff:       []Backoff{BackoffRandom, BackoffRandom, BackoffRandom, BackoffDistinguished, BackoffNone}[rng.IntN(5)],
 	})
 	defer c.close()
 	c.onEvent = func(nd *testNode, e Event) {

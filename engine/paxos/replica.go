@@ -389,7 +389,7 @@ func (r *Replica) Status() Status {
 	case r.role == Leader:
 		st.InFlight = r.inFlight()
 	case r.basic != nil:
-		st.InFlight, st.Basic = r.basic.inFlight(), r.basic.stats
+		st.InFlight, st.Last, st.Basic = r.basic.inFlight(), r.lastUsed(), r.basic.stats
 	}
 	return st
 }

@@ -41,7 +41,8 @@ type snapshotID struct {
 
 // durable is what a node's synced image holds of a group, as the witness saw it.
 type durable struct {
-	promise wire.Ballot                 // highest promised or voted at
+	promise wire.Ballot                 // highest promised or voted at, for all slots
+	single  map[wire.Slot]wire.Ballot   // the same, for single slots
 	votes   map[wire.Slot][]durableVote // votes and learned values, in the order of writing
 	snap    wire.Slot                   // newest snapshot
 	trim    wire.Slot                   // highest trim mark
@@ -52,6 +53,18 @@ type durableVote struct {
 	ballot  wire.Ballot
 	hash    uint64
 	learned bool
+}
+
+// promised is the promise that holds in slot s.
+func (d *durable) promised(s wire.Slot) wire.Ballot { return max(d.promise, d.single[s]) }
+
+// highest is the highest of all promises.
+func (d *durable) highest() wire.Ballot {
+	b := d.promise
+	for _, s := range d.single {
+		b = max(b, s)
+	}
+	return b
 }
 
 func (d *durable) has(s wire.Slot, b wire.Ballot) bool {
@@ -69,7 +82,7 @@ func newDisk(w *world, id wire.NodeID) *disk {
 
 func (w *world) newDurable() (known []durable) {
 	for range w.k.Groups {
-		known = append(known, durable{votes: map[wire.Slot][]durableVote{}})
+		known = append(known, durable{votes: map[wire.Slot][]durableVote{}, single: map[wire.Slot]wire.Ballot{}})
 	}
 	return known
 }
@@ -113,6 +126,7 @@ type witnessed struct {
 	ballot wire.Ballot
 	slot   wire.Slot
 	chosen wire.Slot // the chosen prefix that the record speaks of
+	single bool      // the ballot is for this slot alone
 	hash   uint64
 
 	incarnations []byte // a copy
@@ -255,6 +269,7 @@ func witness(p []byte) (r witnessed, ok bool) {
 	r.group, r.kind, r.ballot, r.slot = h.Group, h.Kind, wire.Ballot(word(p, 0)), wire.Slot(word(p, 8))
 	r.chosen = wire.Slot(word(p, 16))
 	r.incarnations = append(r.incarnations, p[len(p)-12*h.Incarnations:]...)
+	r.single = h.Kind == wire.KindRecPromise && r.slot != 0 || h.Kind == wire.KindAccept && wire.Scope(word(p, 24)) == wire.ScopeSlot
 	if h.Kind == wire.KindAccept || h.Kind == wire.KindLearn || h.Kind == wire.KindRecVote {
 		r.hash = hashBytes(p[wire.AcceptHeadroom:])
 	}

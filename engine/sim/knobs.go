@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/paxbench/paxbench/engine"
+	"github.com/paxbench/paxbench/engine/paxos"
 	"github.com/paxbench/paxbench/engine/wal"
 )
 
@@ -17,6 +18,12 @@ type Knobs struct {
 	Groups  int
 	Clients int
 	Chaos   time.Duration // virtual time with faults
+
+	// The protocol.
+	Mode      paxos.Mode
+	Backoff   paxos.Backoff
+	Learn     paxos.Learn
+	HoleTicks int
 
 	// The nodes'.
 	Tick            time.Duration
@@ -69,6 +76,11 @@ func drawKnobs(r *rand.Rand, nodes int) Knobs {
 		Clients: 1 + r.IntN(4),
 		Chaos:   time.Duration(1500+r.IntN(2500)) * time.Millisecond,
 
+		Mode:      pick(r, paxos.ModeMulti, paxos.ModeMulti, paxos.ModeBasic),
+		Backoff:   pick(r, paxos.BackoffRandom, paxos.BackoffRandom, paxos.BackoffDistinguished), // without any nothing need ever be chosen
+		Learn:     pick(r, paxos.LearnOne, paxos.LearnOne, paxos.LearnAll, 1, 2),
+		HoleTicks: 3 + r.IntN(8),
+
 		Tick:            pick[time.Duration](r, 5, 10, 20) * time.Millisecond,
 		HeartbeatTicks:  1 + r.IntN(2),
 		ElectionTicks:   6 + r.IntN(12),
@@ -115,6 +127,7 @@ func drawKnobs(r *rand.Rand, nodes int) Knobs {
 	if nodes != 0 {
 		k.Nodes = nodes
 	}
+	k.Learn = min(k.Learn, paxos.Learn(k.Nodes))
 	k.Clients = max(k.Clients, k.Groups)
 	// An election cannot succeed, nor a leader keep its place, if a round trip with a sync takes longer than the silence that
 	// both may last: such a configuration promises nothing.
@@ -162,5 +175,5 @@ var Vital = []string{
 	"power losses of all", "snapshots written", "snapshots installed", "snapshots installed during accepts", "repeats answered from a session",
 	"partitions", "pauses", "failed syncs", "disk stalls", "frames damaged", "frames replayed late", "senseless frames", "emptied directories refused",
 	"damaged logs refused", "damaged logs healed", "damaged snapshots passed over", "damaged snapshots refused",
-	"reads", "segments rotated",
+	"reads", "segments rotated", "duels", "batches displaced", "slots of others finished",
 }

@@ -114,6 +114,9 @@ func (w *world) progress(property string, timeouts int) {
 		return true
 	}
 	limit := time.Duration(timeouts)*w.timeout() + 40*(w.k.Delay+w.k.Sync+w.k.Turn+w.k.Apply)
+	if w.k.Mode == paxos.ModeBasic { // back-offs, of a few proposers one after the other, and slots left open
+		limit += time.Duration(400+8*w.k.HoleTicks) * w.k.Tick
+	}
 	if !w.runUntil(w.now+int64(limit), done) {
 		for _, o := range w.oracles {
 			if o.prefix == o.begun {
@@ -233,7 +236,7 @@ func (w *world) listens() bool {
 func (p *proc) leads() bool {
 	if p.d != nil {
 		for _, r := range p.reps {
-			if r.d.Status().Role == paxos.Leader {
+			if role := r.d.Status().Role; role == paxos.Leader || role == paxos.Proposer {
 				return true
 			}
 		}
@@ -246,6 +249,9 @@ func (p *proc) behind() *replica {
 	for _, r := range p.reps {
 		if r.applied < r.o.prefix {
 			return r
+		}
+		if st := r.d.Status(); p.w.k.Mode == paxos.ModeBasic && (st.Last > st.Chosen || st.InFlight > 0) {
+			return r // a slot is open, and somebody has to finish it
 		}
 	}
 	return nil
@@ -322,7 +328,7 @@ func (w *world) files(p *proc) {
 		switch {
 		case ok && r.kind == wire.KindRecTrim && r.slot > marks[r.group-1]:
 			marks[r.group-1], marked = r.slot, segments
-		case ok && e.File == oldest && r.kind != wire.KindRecPromise && r.kind != wire.KindRecTrim && r.slot > d.known[r.group-1].trim:
+		case ok && e.File == oldest && (r.kind != wire.KindRecPromise || r.single) && r.kind != wire.KindRecTrim && r.slot > d.known[r.group-1].trim:
 			needed = true
 		}
 		return nil

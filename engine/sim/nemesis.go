@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/paxbench/paxbench/engine"
+	"github.com/paxbench/paxbench/engine/paxos"
 	"github.com/paxbench/paxbench/engine/snapshot"
 	"github.com/paxbench/paxbench/engine/wal"
 	"github.com/paxbench/paxbench/engine/wal/vfs"
@@ -225,6 +226,7 @@ func (n *nemesis) senseless(p *proc) {
 	p.handler(from, m.Encode(clusterID))
 	r.d.Turn(false)
 	after := r.d.Status()
+	before.Basic, after.Basic = paxos.BasicStats{}, paxos.BasicStats{}
 	before.Ignored, after.Ignored, before.Stale, after.Stale = 0, 0, 0, 0
 	before.AheadBytes, after.AheadBytes, before.Reads, after.Reads = 0, 0, 0, 0
 	before.InFlight, after.InFlight, before.Last, after.Last, before.LogBytes, after.LogBytes = 0, 0, 0, 0, 0, 0 // clients may have come in

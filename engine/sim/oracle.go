@@ -19,17 +19,23 @@ type oracle struct {
 	g       wire.GroupID
 	model   model // what the chosen slots mean
 	quorum  int
-	slots   []slotTruth         // by slot; [0] is unused
-	prefix  wire.Slot           // every slot up to here is chosen
-	grown   int64               // when the prefix last grew
-	begun   wire.Slot           // the prefix when faults stopped
-	owners  map[wire.Ballot]int // life of the process that prepares a ballot
+	slots   []slotTruth   // by slot; [0] is unused
+	prefix  wire.Slot     // every slot up to here is chosen
+	grown   int64         // when the prefix last grew
+	begun   wire.Slot     // the prefix when faults stopped
+	owners  map[owned]int // life of the process that prepares a ballot
 	recall  recall
 	ballots int // prepared since
 
 	// acked is the highest slot that anybody outside knows to be done: of a reply or of a read. What is asked for later
 	// lies behind it.
 	acked wire.Slot
+}
+
+// owned is a ballot that is prepared: for one slot, or, with slot 0, for all.
+type owned struct {
+	ballot wire.Ballot
+	slot   wire.Slot
 }
 
 // slotTruth is what is known of a slot.
@@ -50,7 +56,7 @@ type round struct {
 }
 
 func newOracle(w *world, g wire.GroupID) *oracle {
-	o := &oracle{w: w, g: g, quorum: w.k.Nodes/2 + 1, owners: map[wire.Ballot]int{}, recall: newRecall()}
+	o := &oracle{w: w, g: g, quorum: w.k.Nodes/2 + 1, owners: map[owned]int{}, recall: newRecall()}
 	o.model.init(w.k.Limits.Sessions)
 	return o
 }
@@ -124,8 +130,12 @@ func (o *oracle) durable(d *disk, r *witnessed) {
 	}
 	switch r.kind {
 	case wire.KindAccept, wire.KindRecPromise:
-		if r.ballot < k.promise {
-			o.w.fail("S5", d.id, r.slot, "%v at ballot %v is recorded after a promise of ballot %v", r.kind, r.ballot, k.promise)
+		was := k.promise
+		if r.single {
+			was = k.promised(r.slot)
+		}
+		if r.ballot < was {
+			o.w.fail("S5", d.id, r.slot, "%v at ballot %v is recorded after a promise of ballot %v", r.kind, r.ballot, was)
 		}
 	case wire.KindLearn:
 		if t := o.slot(r.slot); !t.chosen || t.hash != r.hash {
@@ -142,9 +152,13 @@ func (o *oracle) durable(d *disk, r *witnessed) {
 // remember adds a record to what is durable.
 func (o *oracle) remember(d *disk, r *witnessed) {
 	k := o.known(d)
+	if r.single {
+		k.single[r.slot] = max(k.single[r.slot], r.ballot)
+	} else if r.kind == wire.KindRecPromise || r.kind == wire.KindAccept {
+		k.promise = max(k.promise, r.ballot)
+	}
 	switch r.kind {
 	case wire.KindRecPromise:
-		k.promise = max(k.promise, r.ballot)
 		if l := k.lives.with(r.incarnations); l.of(d.id) > k.lives.of(d.id) {
 			k.lives = l
 			o.reborn(d.id, k)
@@ -157,7 +171,6 @@ func (o *oracle) remember(d *disk, r *witnessed) {
 	case wire.KindRecTrim:
 		k.trim = max(k.trim, r.slot)
 	case wire.KindAccept:
-		k.promise = max(k.promise, r.ballot)
 		k.votes[r.slot] = append(k.votes[r.slot], durableVote{r.ballot, r.hash, false})
 		o.vote(d.id, r.slot, r.ballot, r.hash)
 	case wire.KindLearn:
@@ -183,6 +196,11 @@ func (o *oracle) compare(p *proc, was *durable) {
 	}
 	if k.promise < was.promise {
 		o.w.fail("S5", p.id, 0, "restarted with promise %v, it had made %v durable", k.promise, was.promise)
+	}
+	for s, b := range was.single {
+		if s > k.trim && k.promised(s) < b {
+			o.w.fail("S5", p.id, s, "restarted with promise %v for this slot, it had made %v durable", k.promised(s), b)
+		}
 	}
 	if k.snap < was.snap {
 		o.w.fail("S15", p.id, was.snap, "restarted with a snapshot of slot %d, one of slot %d was durable", k.snap, was.snap)
@@ -240,21 +258,37 @@ func (o *oracle) sent(p *proc, m *wire.Message) {
 	switch m.Kind {
 	case wire.KindAccept:
 		o.round(p.id, m.Slot, m.Ballot, hashBytes(m.Value.Bytes()))
-		o.below(p, m)
+		if m.Scope == wire.ScopeRange {
+			o.below(p, m)
+		}
 	case wire.KindPrepare:
-		if k.promise < m.Ballot {
-			o.w.fail("S3", p.id, 0, "Prepare at ballot %v leaves, its disk holds promise %v", m.Ballot, k.promise)
+		own := owned{m.Ballot, 0}
+		if m.Scope == wire.ScopeSlot {
+			own.slot = m.Slot
 		}
-		if life, ok := o.owners[m.Ballot]; ok && life != p.life {
-			o.w.fail("S5", p.id, 0, "ballot %v is prepared again after a restart", m.Ballot)
+		if k.promised(own.slot) < m.Ballot {
+			o.w.fail("S3", p.id, own.slot, "Prepare at ballot %v leaves, its disk holds promise %v", m.Ballot, k.promised(own.slot))
 		}
-		if _, ok := o.owners[m.Ballot]; !ok {
+		if life, ok := o.owners[own]; ok && life != p.life {
+			o.w.fail("S5", p.id, own.slot, "ballot %v is prepared again after a restart", m.Ballot)
+		}
+		if _, ok := o.owners[own]; !ok && own.slot == 0 {
 			o.duels(p, m.Ballot)
 		}
-		o.owners[m.Ballot] = p.life
-	case wire.KindPromise, wire.KindHealReply:
-		if k.promise < m.Ballot {
-			o.w.fail("S3", p.id, 0, "Promise of ballot %v leaves, its disk holds promise %v", m.Ballot, k.promise)
+		o.owners[own] = p.life
+	case wire.KindHealReply:
+		if k.highest() < m.Ballot {
+			o.w.fail("S3", p.id, 0, "HealReply of ballot %v leaves, its disk holds no promise above %v", m.Ballot, k.highest())
+		}
+	case wire.KindPromise:
+		if k.promised(m.Slot) < m.Ballot && m.Trimmed < m.Slot {
+			o.w.fail("S3", p.id, m.Slot, "Promise of ballot %v leaves, its disk holds promise %v", m.Ballot, k.promised(m.Slot))
+		}
+	case wire.KindChosen:
+		for s := m.Slot; s < m.Slot+wire.Slot(m.Count); s++ {
+			if !o.chosenAt(s, m.Ballot) {
+				o.w.fail("S7", p.id, s, "says that it was chosen at ballot %v, which it was not", m.Ballot)
+			}
 		}
 	case wire.KindAccepted:
 		for s := m.Slot; s < m.Slot+wire.Slot(m.Count); s++ {
@@ -274,6 +308,17 @@ func (o *oracle) sent(p *proc, m *wire.Message) {
 	case wire.KindReject:
 		o.w.counts["ballot races"]++
 	}
+}
+
+// chosenAt says whether slot s was chosen at ballot b, or before, and proposed at b.
+func (o *oracle) chosenAt(s wire.Slot, b wire.Ballot) bool {
+	t := o.slot(s)
+	for _, r := range t.rounds {
+		if r.ballot == b && t.chosen && t.ballot <= b {
+			return true
+		}
+	}
+	return false
 }
 
 // below demands that a leader leaves no hole below what it proposes: the slot before is chosen, or proposed at its ballot (S7; nothing

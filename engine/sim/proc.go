@@ -75,7 +75,7 @@ func (p *proc) config(bootstrap bool) engine.Config {
 		NewStateMachine: func(wire.GroupID) engine.StateMachine { return kv.New() },
 		Transport:       p.port, FS: p.fs, SnapshotFS: snapFS{p.fs}, SegmentBytes: k.SegmentBytes,
 		Tick: k.Tick, HeartbeatTicks: k.HeartbeatTicks, ElectionTicks: k.ElectionTicks, Seed: p.w.o.Seed + uint64(p.life)<<32 + 1,
-		Groups: k.Groups, Fsync: k.Fsync, Window: k.Window, BatchBytes: k.BatchBytes, BatchDelay: k.BatchDelay, Compress: k.Compress, QueueBytes: k.QueueBytes,
+		Mode: k.Mode, Backoff: k.Backoff, Learn: k.Learn, Groups: k.Groups, Fsync: k.Fsync, Window: k.Window, BatchBytes: k.BatchBytes, BatchDelay: k.BatchDelay, Compress: k.Compress, QueueBytes: k.QueueBytes,
 		SnapshotBytes: k.SnapshotBytes, RetainBytes: k.RetainBytes, AcceptTornTail: p.acceptTorn,
 	}
 }
@@ -130,6 +130,7 @@ func (p *proc) driverConfig() engine.DriverConfig {
 		Now:  func() int64 { return p.skew + int64(float64(w.now)*p.rate) },
 		Salt: w.rng.Uint64,
 		Core: func(c *paxos.Config) {
+			c.HoleTicks = w.k.HoleTicks
 			c.RetransmitTicks, c.StallTicks, c.PromiseBytes, c.ApplyLagMax = w.k.RetransmitTicks, w.k.StallTicks, w.k.PromiseBytes, w.k.ApplyLagMax
 			c.AheadBytesMax, c.PromiseTotalMax = w.k.AheadBytes, w.k.PromiseTotal
 		},
@@ -299,6 +300,12 @@ func (p *proc) event(g wire.GroupID, e paxos.Event) {
 		c["votes proposed again"] += e.Reproposed
 	case paxos.EventDiskStall:
 		c["disk stalls noticed"]++
+	case paxos.EventDuel:
+		c["duels"]++
+	case paxos.EventDisplaced:
+		c["batches displaced"]++
+	case paxos.EventFinishing:
+		c["slots of others finished"]++
 	default:
 		p.suspected(g, &e)
 	}

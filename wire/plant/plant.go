@@ -71,6 +71,7 @@ const (
 	SlotBallotsAnnounce
 	ChosenTakenForAnyVote
 	TrimmedSlotAcked
+	PromiseWithoutVote
 	bugs
 )
 
@@ -86,7 +87,7 @@ var names = [bugs]string{
 	"received part kept after a failed sync",
 	"suspect votes", "incarnation ignored", "healing counts the healed",
 	"promise for one slot not recorded", "watermark taken with a ballot of one slot", "word of a choice taken for a vote at another ballot",
-	"vote told for a slot that was trimmed",
+	"vote told for a slot that was trimmed", "refused vote raises the promise",
 }
 
 // SlowApply spends a tenth more processor time, in a busy wait after Apply. Nothing it does is wrong, so it is none of All:
