@@ -179,7 +179,7 @@ func (c *Config) wal() wal.Config {
 		Dir: c.walDir(), Cluster: c.Cluster, Node: c.Node, Members: c.nodes(), Bootstrap: c.Bootstrap,
 		Protocol: c.protocol(), SegmentBytes: c.SegmentBytes, Policy: c.Fsync, FS: c.FS,
 		RefuseTorn:  len(c.Members) == 1 && c.Fsync.Mode == wal.Always && !c.AcceptTornTail,
-		SuspectTorn: len(c.Members) > 1 && c.Fsync.Mode == wal.Always, Trust: c.AcceptTornTail,
+		SuspectTorn: len(c.Members) > 1 && c.Fsync.Mode == wal.Always && !c.AcceptTornTail,
 	}
 }
 

@@ -103,15 +103,17 @@ func (n *Node) load(recs []recovery) error {
 // trust tells the groups' states whether the log may have lost something (FAULTS.md, amnesia rule).
 func (n *Node) trust(recs []recovery) {
 	why := n.wal.Suspect()
+	if why == "" {
+		return
+	}
 	for i := range recs {
-		switch {
-		case why != "":
-			recs[i].state.Suspect(why)
-			n.groups[i].suspect.Store(true)
-			n.suspects.Inc()
-		case n.c.AcceptTornTail:
+		if n.c.AcceptTornTail {
 			recs[i].state.Vouch()
+		} else {
+			recs[i].state.Suspect(why)
 		}
+		n.groups[i].suspect.Store(true)
+		n.suspects.Inc()
 	}
 }
 

@@ -107,6 +107,7 @@ func (c *simCluster) start(nd *testNode) {
 	}
 	if nd.vouched {
 		st.Vouch()
+		nd.vouched = false
 	}
 	nd.base, nd.synced, nd.lsn, nd.waiting = len(nd.disk), len(nd.disk), 0, nil
 	nd.applied = nd.snapshot

@@ -65,7 +65,6 @@ type Replica struct {
 	incarnations  []uint64 // by node index: the highest known of each; 0: never healed
 	stamp         []byte   // incarnations as messages and records carry them; empty: all are 0
 	stampRecorded bool     // the last promise record has them
-	vouched       bool     // by an operator: see hearOf
 	basic         *basic   // the proposer of independent instances; nil: slots belong to a leader
 
 	out   Output

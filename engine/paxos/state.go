@@ -26,7 +26,7 @@ type State struct {
 // told it what it may have forgotten.
 func (s *State) Suspect(why string) { s.suspect = why }
 
-// Vouch says that the disk has lost nothing, on the word of an operator: see Replica.hearOf.
+// Vouch says that the disk, suspect before, has lost nothing, on the word of an operator.
 func (s *State) Vouch() { s.vouched = true }
 
 // NewState starts a recovery. snapshot is the slot of the newest good snapshot, 0 for none: the state machine has

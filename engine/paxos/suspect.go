@@ -79,10 +79,24 @@ func (r *Replica) recoverIncarnations(st *State) {
 	}
 	r.restamp()
 	r.stampRecorded = true
-	r.vouched = st.vouched
-	if st.suspect != "" && !plant.Is(plant.SuspectVotes) {
+	switch {
+	case st.vouched:
+		r.vouched()
+	case st.suspect != "" && !plant.Is(plant.SuspectVotes):
 		r.becomeSuspect(st.suspect)
 	}
+}
+
+// vouchJump is far more incarnations than a suspect replica asks to be healed in.
+const vouchJump = 1 << 16 << 32
+
+// vouched takes an operator's word that the disk has lost nothing: the replica lives on, with all its memory, in an incarnation
+// of its own choice. It needs one, because it has asked others to be healed in incarnations that it does not know, and they
+// would count nothing it says in the present one. It votes when the record of it is durable.
+func (r *Replica) vouched() {
+	r.incarnations[r.self] += vouchJump
+	r.restamp()
+	r.suspect = suspicion{on: true, why: "an operator vouches for its disk; the record of it is not durable yet", lsn: r.recordPromise(r.promised)}
 }
 
 // loadIncarnations takes the incarnations that a record tells. They only grow.
@@ -139,19 +153,12 @@ func (r *Replica) hear(m *wire.Message) {
 }
 
 // hearOf is told by node from that this replica lives in incarnation number, which it does not know. It asked for that
-// incarnation once, to be healed, and has forgotten it: so it has forgotten other things as well. Unless somebody vouches
-// for its disk: then it was suspect, asked, and was cleared by an operator before it was healed; it takes the number, without
-// which nobody would count it.
+// incarnation once, to be healed, and has forgotten it: so it has forgotten other things as well.
 func (r *Replica) hearOf(number uint64, from wire.NodeID) {
 	switch {
-	case r.suspect.on && number > r.suspect.attempt:
+	case r.suspect.on && number > r.suspect.attempt && r.incarnations[r.self] < number:
 		r.beginHeal(number)
-	case r.suspect.on:
-	case r.vouched:
-		r.incarnations[r.self] = number
-		r.restamp()
-		r.recordPromise(r.promised)
-	default:
+	case !r.suspect.on:
 		r.becomeSuspect(fmt.Sprintf("node %d knows of a later incarnation of it: its data directory is an older copy", from))
 	}
 }
@@ -264,10 +271,11 @@ func (r *Replica) checkStuck() {
 // healTick begins the healing, or asks those again who have not answered.
 func (r *Replica) healTick() {
 	switch {
+	case r.suspect.lsn != 0: // it knows all it needs; the disk has to finish
 	case r.suspect.attempt == 0:
 		r.beginHeal(0)
 		r.checkStuck()
-	case r.suspect.lsn == 0:
+	default:
 		r.repeatPrepare()
 	}
 }

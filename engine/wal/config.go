@@ -54,10 +54,6 @@ type Config struct {
 	// ask what it may have lost.
 	SuspectTorn bool
 
-	// Trust says, on the word of an operator, that a torn tail was never acknowledged, and that a log that is suspect has
-	// lost nothing: the tail is cut, the mark removed.
-	Trust bool
-
 	// SparesMax is how many segments nobody needs any more are kept for reuse; more are removed. 0: 8. Disk use
 	// is bounded by (segments in use + SparesMax) * SegmentBytes.
 	SparesMax int

@@ -42,11 +42,6 @@ func (l *Log) Replay(fn func(*wire.Record) error) error {
 	if err := l.recover(h); err != nil {
 		return l.fail(err)
 	}
-	if l.c.Trust {
-		if err := l.clearSuspect(); err != nil {
-			return err
-		}
-	}
 	l.start()
 	return nil
 }

@@ -101,7 +101,7 @@ func (l *Log) checkSuspect(v Verdict) (err error) {
 	if l.suspect, err = readSuspect(l.c.FS, l.c.Dir); err != nil {
 		return err
 	}
-	if v.Torn && l.c.SuspectTorn && !l.c.Trust {
+	if v.Torn && l.c.SuspectTorn {
 		return l.markSuspect(fmt.Sprintf("its log ended at LSN %d in %s, offset %d, with something that may have been acknowledged: %s",
 			v.LSN, filepath.Base(v.File), v.Offset, v.Reason))
 	}

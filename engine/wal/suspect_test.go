@@ -70,7 +70,7 @@ func TestSuspectBeforeTheCut(t *testing.T) {
 }
 
 // What can go wrong: the mark is gone before what it stands for is, comes back, is read wrong when it is damaged itself, or is not
-// shown to somebody who looks at the directory; or an operator's word does not count.
+// shown to somebody who looks at the directory.
 func TestSuspectMark(t *testing.T) {
 	m, c := tornLog(t)
 	l, _, err := openReplay(c)
@@ -110,28 +110,6 @@ func TestSuspectMark(t *testing.T) {
 		d.PowerLoss(vfs.LoseAll, 1)
 		if l, _, err = openReplay(c); err != nil || l.Suspect() != "" {
 			t.Errorf("%s: after it was cleared: %q, %v", what, l.Suspect(), err)
-		}
-		l.Close()
-	}
-	for _, already := range []bool{false, true} {
-		d, c := tornLog(t)
-		if already {
-			l, _, err := openReplay(c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			l.Close()
-		}
-		c.Trust = true
-		l, _, err := openReplay(c)
-		if err != nil || l.Suspect() != "" {
-			t.Fatalf("trusted (suspect before: %v): %q, %v", already, l.Suspect(), err)
-		}
-		l.Close()
-		d.PowerLoss(vfs.LoseAll, 1)
-		c.Trust = false
-		if l, _, err = openReplay(c); err != nil || l.Suspect() != "" {
-			t.Errorf("after it was trusted: %q, %v", l.Suspect(), err)
 		}
 		l.Close()
 	}

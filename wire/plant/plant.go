@@ -50,6 +50,8 @@ const (
 	WriteLost
 	TransferAcksIgnored
 	SessionsUnbounded
+	SuspectVotes
+	HealCountsSelf
 	simulated
 
 	// Those below take a fault that the simulator's disks do not have, or one at the very operation, and are found by the
@@ -63,9 +65,7 @@ const (
 	PartKeptUnsynced
 
 	// Those below are found by the schedules and stories of engine/paxos.
-	SuspectVotes
 	IncarnationIgnored
-	HealCountsSelf
 	// Those below are of modes other than multi.
 	SlotPromiseNotRecorded
 	SlotBallotsAnnounce
@@ -82,10 +82,11 @@ var names = [bugs]string{
 	"repeat executed", "read before the barrier", "read unconfirmed", "log trimmed before the snapshot", "snapshot renamed before sync",
 	"install forgets the promise", "failed sync retried", "emptied directory votes", "ballot read when the write ends", "random number in apply",
 	"stalled disk leads", "lowest vote wins", "new leader proposes over votes", "bad group in the middle taken for the end",
-	"write lost", "acks of a snapshot ignored", "sessions unbounded", "", "zeros taken for the end of the log", "segment's name not synced", "segment reused before the trim is durable",
+	"write lost", "acks of a snapshot ignored", "sessions unbounded",
+	"suspect votes", "healing counts the healed", "", "zeros taken for the end of the log", "segment's name not synced", "segment reused before the trim is durable",
 	"recovered records not made durable", "torn tail not wiped", "snapshot's name not synced",
 	"received part kept after a failed sync",
-	"suspect votes", "incarnation ignored", "healing counts the healed",
+	"incarnation ignored",
 	"promise for one slot not recorded", "watermark taken with a ballot of one slot", "word of a choice taken for a vote at another ballot",
 	"vote told for a slot that was trimmed", "refused vote raises the promise",
 }
