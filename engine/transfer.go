@@ -26,6 +26,7 @@ type transfer struct {
 	acks  chan snapAck
 	slot  wire.Slot // of the snapshot; 0: not known yet
 	over  bool
+	err   error // why it came to nothing, if over; nil: the peer has the snapshot
 	ended int64 // nanotime, if over
 
 	// Of the goroutine that sends.
@@ -42,13 +43,17 @@ type snapAck struct {
 	total  uint64
 }
 
-// start begins a transfer to a peer that asked for a slot which is only in a snapshot here, unless one is under way or
-// the peer is still busy restoring the last one.
+// start begins a transfer to a peer that asked for a slot which is only in a snapshot here, unless one is under way, the
+// peer is still busy restoring the last one, or that has failed a moment ago.
 func (t *transfers) start(peer wire.NodeID, asked wire.Slot) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if x := t.byPeer[peer]; x != nil {
-		if !x.over || asked <= x.slot && t.g.node.nanotime()-x.ended < int64(transferGrace) {
+		since := time.Duration(t.g.node.nanotime() - x.ended)
+		switch {
+		case !x.over, x.err != nil && since < transferRetry:
+			return
+		case x.err == nil && asked <= x.slot && since < transferGrace:
 			return
 		}
 	}
@@ -189,7 +194,7 @@ func (t *transfers) finish(x *transfer, err error) {
 		_ = x.sender.Close() // it was read only
 	}
 	t.mu.Lock()
-	x.over, x.ended = true, now
+	x.over, x.err, x.ended = true, err, now
 	x.sender, x.buf = nil, nil
 	t.mu.Unlock()
 	log := t.g.log.With("peer", uint32(x.peer), "slot", uint64(x.slot))

@@ -30,6 +30,7 @@ func (w *world) settle() {
 		p := w.procs[at]
 		p.disk.armed, p.disk.failSyncs, p.disk.fullFor, p.disk.failSnaps, p.deaf = 0, 0, 0, 0, 0
 		p.disk.mem.CrashAt(0)
+		p.lost = i < lost
 		switch {
 		case i < lost && w.chance(2) && p.d != nil:
 			p.stalledUntil = int64(1 << 62) // alive, but its disk finishes nothing any more
@@ -174,11 +175,12 @@ func (w *world) replies() {
 	}
 }
 
-// equal demands that every node with a working disk gets to the same slot (L5, L7).
+// equal demands that every node with a working disk gets to the same slot (L5, L7): also one that is down for a moment, because
+// a fault from before the end became known only after it.
 func (w *world) equal() {
 	same := func() bool {
 		for _, p := range w.procs {
-			if w.sound(p) && p.behind() != nil {
+			if sound := w.sound(p); !sound && !p.lost || sound && p.behind() != nil {
 				return false
 			}
 		}
@@ -187,6 +189,9 @@ func (w *world) equal() {
 	if !w.runUntil(w.now+int64(time.Minute), same) {
 		for _, p := range w.procs {
 			if !w.sound(p) {
+				if !p.lost {
+					w.fail("L5", p.id, 0, "does not come back: %s", w.roles())
+				}
 				continue
 			}
 			if r := p.behind(); r != nil {

@@ -34,6 +34,7 @@ type proc struct {
 	stalledUntil int64 // the disk finishes nothing before
 	deaf         int64 // no client reaches it before
 	slow         time.Duration
+	lost         bool // stays down, or its disk stalled, for ever
 	acceptTorn   bool // start although the log's end is not whole
 	suspicion    suspicion
 }

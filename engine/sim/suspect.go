@@ -103,7 +103,7 @@ func (p *proc) judged() {
 
 // accept is an operator's restart of a suspect node that has lost nothing.
 func (p *proc) accept() {
-	if p.suspicion.rotted {
+	if p.suspicion.rotted || p.lost {
 		return
 	}
 	p.w.counts["torn tails accepted by an operator"]++
