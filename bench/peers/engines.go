@@ -19,9 +19,6 @@ func engines() []peer.Engine {
 	}
 }
 
-// ours says whether an engine is this repository's: ratios are between ours and the others.
-func ours(name string) bool { return strings.HasPrefix(name, "paxbench") }
-
 func findEngine(name string) (peer.Engine, error) {
 	var names []string
 	for _, e := range engines() {

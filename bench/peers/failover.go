@@ -2,49 +2,25 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/paxbench/paxbench/bench/env"
 	"github.com/paxbench/paxbench/bench/peers/peer"
+	"github.com/paxbench/paxbench/bench/peerstable"
 )
 
-// failoverRecord is all that a run of failover measured: additive changes only, times in nanoseconds.
-type failoverRecord struct {
-	SchemaVersion int             `json:"schema_version"`
-	Kind          string          `json:"kind"` // "peers-failover"
-	Partial       bool            `json:"partial"`
-	Started       time.Time       `json:"started"`
-	Elapsed       time.Duration   `json:"elapsed_ns"`
-	Config        failoverConfig  `json:"config"`
-	Env           env.Info        `json:"env"`
-	Engines       []engineRecord  `json:"engines"`
-	Trials        []failoverTrial `json:"trials"`
-	Invalid       []invalid       `json:"invalid"`
-}
+type (
+	failoverConfig = peerstable.FailoverConfig
+	failoverTrial  = peerstable.Trial
+)
 
-type failoverConfig struct {
-	Trials   int     `json:"trials"` // per engine and kind of timeouts
-	Replicas int     `json:"replicas"`
-	Rate     float64 `json:"commands_per_s"`
-	GOGC     int     `json:"gogc"`
-}
-
-type failoverTrial struct {
-	Round       int    `json:"round"`
-	Engine      string `json:"engine"`
-	Fast        bool   `json:"fast"`           // equal fast timeouts; otherwise the engine's settings of the throughput runs
-	Unavailable int64  `json:"unavailable_ns"` // from the kill to the first command acknowledged by the next leader
-	Acked       uint64 `json:"acked"`          // all of them applied by the survivors
-}
+// failoverRecord is a record that is being made.
+type failoverRecord struct{ *peerstable.Failover }
 
 const (
 	failoverLoad  = 500 * time.Millisecond // of commands before the kill
@@ -72,9 +48,9 @@ func failoverCommand(ctx context.Context, args []string) error {
 	if !ok || set.NArg() > 0 || c.Trials < 1 || c.Replicas < 3 || c.Rate <= 0 {
 		return fmt.Errorf("%w: %s", errUsage, strings.Join(args, " "))
 	}
-	rec := &failoverRecord{
-		SchemaVersion: schemaVersion, Kind: "peers-failover", Started: time.Now().UTC(), Config: c, Trials: []failoverTrial{}, Invalid: []invalid{},
-	}
+	rec := failoverRecord{&peerstable.Failover{
+		SchemaVersion: peerstable.SchemaVersion, Kind: peerstable.KindFailover, Started: time.Now().UTC(), Config: c, Trials: []failoverTrial{}, Invalid: []invalid{},
+	}}
 	var sides []peer.Engine
 	for name := range strings.SplitSeq(*names, ",") {
 		e, err := findEngine(name)
@@ -85,7 +61,7 @@ func failoverCommand(ctx context.Context, args []string) error {
 			return fmt.Errorf("%w: %s has no leaders", errUsage, name)
 		}
 		sides = append(sides, e)
-		rec.Engines = append(rec.Engines, engineRecord{e.Name, e.Module, moduleVersion(e.Module), e.Settings})
+		rec.Engines = append(rec.Engines, engineRecord{Name: e.Name, Module: e.Module, Version: moduleVersion(e.Module), Settings: e.Settings})
 	}
 	err := rec.run(ctx, sides, kinds, *dir)
 	rec.Env = env.Collect(*dir)
@@ -94,11 +70,11 @@ func failoverCommand(ctx context.Context, args []string) error {
 	if *output == "" {
 		*output = "../../results/peers-failover-" + rec.Started.Format("20060102-150405") + ".json"
 	}
-	if e := writeJSON(*output, rec); e != nil {
+	if e := writeJSON(*output, rec.Failover); e != nil {
 		return errors.Join(err, e)
 	}
 	fmt.Fprintf(os.Stderr, "recorded in %s\n", *output)
-	rec.table(os.Stdout)
+	fmt.Printf("<!-- peers-failover:begin -->\n%s<!-- peers-failover:end -->\n", rec.Markdown())
 	if err == nil && len(rec.Invalid) > 0 {
 		return fmt.Errorf("%w: %d trials, see the record", errInvalid, len(rec.Invalid))
 	}
@@ -106,7 +82,7 @@ func failoverCommand(ctx context.Context, args []string) error {
 }
 
 // run has every engine lose a leader in each round.
-func (rec *failoverRecord) run(ctx context.Context, sides []peer.Engine, kinds []bool, dir string) error {
+func (rec failoverRecord) run(ctx context.Context, sides []peer.Engine, kinds []bool, dir string) error {
 	for round := range rec.Config.Trials {
 		for _, fast := range kinds {
 			for i := range sides {
@@ -116,7 +92,7 @@ func (rec *failoverRecord) run(ctx context.Context, sides []peer.Engine, kinds [
 					return context.Cause(ctx)
 				}
 				if err != nil {
-					rec.Invalid = append(rec.Invalid, invalid{round, e.Name, err.Error()})
+					rec.Invalid = append(rec.Invalid, invalid{Round: round, Engine: e.Name, Why: err.Error()})
 					fmt.Fprintf(os.Stderr, "round %d  %-16s INVALID: %v\n", round+1, e.Name, err)
 					continue
 				}
@@ -130,7 +106,7 @@ func (rec *failoverRecord) run(ctx context.Context, sides []peer.Engine, kinds [
 }
 
 // trial starts a cluster, kills its leader under load, and waits for the first command that another one acknowledges.
-func (rec *failoverRecord) trial(ctx context.Context, e peer.Engine, fast bool, dir string) (t failoverTrial, err error) {
+func (rec failoverRecord) trial(ctx context.Context, e peer.Engine, fast bool, dir string) (t failoverTrial, err error) {
 	t = failoverTrial{Engine: e.Name, Fast: fast}
 	k, err := startCluster(ctx, clusterConfig{Engine: e, Replicas: rec.Config.Replicas, Dir: dir, Fsync: true, GOGC: rec.Config.GOGC, Fast: fast})
 	if err != nil {
@@ -210,53 +186,4 @@ func (k *cluster) appliedAtLeast(ctx context.Context, acked uint64) error {
 			return err
 		}
 	}
-}
-
-// table writes Markdown between markers.
-func (rec *failoverRecord) table(out io.Writer) {
-	fmt.Fprintf(out, "<!-- peers-failover:begin -->\n\n%d replicas, one process each; the leader's process is killed under %g commands/s; unavailable: from the kill to the first command that the next leader acknowledges. %d trials each, engines taking turns. %s, %d cores; commit %s; %s.\n",
-		rec.Config.Replicas, rec.Config.Rate, rec.Config.Trials, rec.Env.CPU, rec.Env.Cores, short(rec.Env.Commit, rec.Env.Modified), rec.Started.Format(time.DateOnly))
-	for _, fast := range []bool{false, true} {
-		title := "timeouts of the throughput runs (paxbench 300-600 ms; etcd raft and dragonboat 500-1000 ms; hashicorp its default, 1-2 s)"
-		if fast {
-			title = fmt.Sprintf("equal timeouts: election %s to %s, heartbeat %s", peer.FastElection, 2*peer.FastElection, peer.FastHeartbeat)
-		}
-		fmt.Fprintf(out, "\n**%s**\n\n| engine | trials | lowest | median | 90%% | highest | ratio of medians |\n|---|--:|--:|--:|--:|--:|--:|\n", title)
-		ownMedian := 0.0
-		for _, e := range rec.Engines {
-			var v []float64
-			for _, t := range rec.Trials {
-				if t.Engine == e.Name && t.Fast == fast {
-					v = append(v, float64(t.Unavailable))
-				}
-			}
-			if len(v) == 0 {
-				continue
-			}
-			slices.Sort(v)
-			ratio := ""
-			if ours(e.Name) {
-				ownMedian = median(v)
-			} else if ownMedian > 0 {
-				ratio = fmt.Sprintf("%.2f", ownMedian/median(v))
-			}
-			fmt.Fprintf(out, "| %s | %d | %s | %s | %s | %s | %s |\n", e.Name, len(v), nanos(v[0]), nanos(median(v)), nanos(v[min(len(v)-1, len(v)*9/10)]), nanos(v[len(v)-1]), ratio)
-		}
-	}
-	fmt.Fprintln(out, "\nRatio: paxbench's median by this engine's; below 1 paxbench is back sooner.")
-	for _, v := range rec.Invalid {
-		fmt.Fprintf(out, "- INVALID, not counted: %s in round %d: %s\n", v.Engine, v.Round+1, strings.ReplaceAll(v.Why, "\n", " "))
-	}
-	fmt.Fprintln(out, "<!-- peers-failover:end -->")
-}
-
-func writeJSON(path string, v any) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	b, err := json.MarshalIndent(v, "", " ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, append(b, '\n'), 0o644)
 }

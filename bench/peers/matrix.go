@@ -8,39 +8,25 @@ import (
 	"github.com/paxbench/paxbench/bench/peers/peer"
 )
 
-// cell is one piece of work. All engines do it in the same shape.
-type cell struct {
-	API         string `json:"api"`         // "call": one call and one completion per command; "block": per block of commands; "open": calls, at half the rate that the closed loop reached
-	Size        int    `json:"size"`        // bytes per command
-	Outstanding int    `json:"outstanding"` // commands
-	Block       int    `json:"block"`       // commands per block; 1 for calls
-}
-
-func (c cell) String() string {
-	if c.API == "open" {
-		return fmt.Sprintf("open loop of calls %dB, at half of each engine's own rate at %s", c.Size, c.reference())
-	}
-	if c.Block == 1 {
-		return fmt.Sprintf("%s %dB x %d", c.API, c.Size, c.Outstanding)
-	}
-	return fmt.Sprintf("%s %dB x %d (%d x %d)", c.API, c.Size, c.Outstanding, c.Block, c.Outstanding/c.Block)
-}
-
-func (c cell) load() peer.Load {
+// loadOf is the load of a cell.
+func loadOf(c cell) peer.Load {
 	return peer.Load{Outstanding: c.Outstanding / c.Block, Count: c.Block, Size: c.Size}
 }
 
 // blockOf is how many commands a block holds: about twice as many as there are blocks under way.
 var blockOf = map[int]int{16: 4, 256: 32, 4096: 256, 16384: 512}
 
-// reference is the cell whose rate an open loop halves.
-func (c cell) reference() cell { return call(c.Size, c.Outstanding) }
+func openHalf(size, outstanding int) cell {
+	return cell{API: "open", Size: size, Outstanding: outstanding, Block: 1}
+}
 
-func openHalf(size, outstanding int) cell { return cell{"open", size, outstanding, 1} }
+func call(size, outstanding int) cell {
+	return cell{API: "call", Size: size, Outstanding: outstanding, Block: 1}
+}
 
-func call(size, outstanding int) cell { return cell{"call", size, outstanding, 1} }
-
-func block(size, outstanding int) cell { return cell{"block", size, outstanding, blockOf[outstanding]} }
+func block(size, outstanding int) cell {
+	return cell{API: "block", Size: size, Outstanding: outstanding, Block: blockOf[outstanding]}
+}
 
 // matrices are the sets of cells that --cells names.
 var matrices = map[string][]cell{
@@ -87,7 +73,7 @@ func parseCells(text string) ([]cell, error) {
 		if err != nil || api != "call" && api != "block" && api != "open" || c.Size < 8 || c.Outstanding < 1 || c.Block == 0 {
 			return nil, fmt.Errorf("%w: cells %q: want quick, standard, peak, all, or a list like call:16:256,block:16:16384 (api:bytes:outstanding; call, block or open; blocks: 16, 256, 4096 or 16384 outstanding)", errUsage, part)
 		}
-		if api == "open" && !slices.Contains(cells, c.reference()) {
+		if api == "open" && !slices.Contains(cells, c.Reference()) {
 			return nil, fmt.Errorf("%w: cells: %q needs %q before it, whose rate it halves", errUsage, part, strings.Replace(part, "open", "call", 1))
 		}
 		cells = append(cells, c)

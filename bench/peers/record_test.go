@@ -16,7 +16,7 @@ func TestRecordRoundTrip(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "deep", "record.json")
 	r := testRecord()
-	if err := r.write(path); err != nil {
+	if err := writeJSON(path, r); err != nil {
 		t.Fatal(err)
 	}
 	back, err := readRecord(path)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/paxbench/paxbench/bench/env"
 	"github.com/paxbench/paxbench/bench/peers/peer"
+	"github.com/paxbench/paxbench/bench/peerstable"
 )
 
 // errInvalid: a session's acknowledgements and its replicas contradict each other.
@@ -105,11 +106,11 @@ func runCommand(ctx context.Context, args []string) error {
 	}
 	f.device = disk.Device
 	rec := &record{
-		SchemaVersion: schemaVersion, Kind: "peers", Started: time.Now().UTC(), Config: f.config, Cells: f.cells,
+		SchemaVersion: peerstable.SchemaVersion, Kind: peerstable.KindRun, Started: time.Now().UTC(), Config: f.config, Cells: f.cells,
 		Samples: []sample{}, Invalid: []invalid{},
 	}
 	for _, e := range f.engines {
-		rec.Engines = append(rec.Engines, engineRecord{e.Name, e.Module, moduleVersion(e.Module), e.Settings})
+		rec.Engines = append(rec.Engines, engineRecord{Name: e.Name, Module: e.Module, Version: moduleVersion(e.Module), Settings: e.Settings})
 	}
 	steal := env.Steal()
 	err = f.rounds(ctx, rec)
@@ -120,7 +121,7 @@ func runCommand(ctx context.Context, args []string) error {
 	if f.output == "" {
 		f.output = "../../results/peers-" + rec.Started.Format("20060102-150405") + ".json"
 	}
-	if e := rec.write(f.output); e != nil {
+	if e := writeJSON(f.output, rec); e != nil {
 		return errors.Join(err, e)
 	}
 	fmt.Fprintf(os.Stderr, "recorded in %s\n", f.output)
@@ -148,7 +149,7 @@ func (f *runFlags) rounds(ctx context.Context, rec *record) error {
 				return context.Cause(ctx)
 			}
 			if err != nil {
-				rec.Invalid = append(rec.Invalid, invalid{round, e.Name, err.Error()})
+				rec.Invalid = append(rec.Invalid, invalid{Round: round, Engine: e.Name, Why: err.Error()})
 				fmt.Fprintf(os.Stderr, "round %d/%d  %-16s INVALID: %v\n", round+1, f.config.Rounds, e.Name, err)
 				continue
 			}
@@ -179,12 +180,12 @@ func (f *runFlags) session(ctx context.Context, e peer.Engine, round int) (sampl
 	}
 	rates := map[cell]float64{}
 	for i, c := range f.cells {
-		l := c.load()
+		l := loadOf(c)
 		if c.API == "open" {
 			if e.Bare {
 				continue
 			}
-			l.Rate, l.Outstanding = rates[c.reference()]/2, openOutstanding
+			l.Rate, l.Outstanding = rates[c.Reference()]/2, openOutstanding
 		}
 		if l.Length = f.config.Warmup; l.Length > 0 {
 			if _, _, err := k.load(ctx, l); err != nil {

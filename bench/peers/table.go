@@ -4,12 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"math"
 	"os"
-	"slices"
-	"strconv"
-	"strings"
-	"time"
 )
 
 func tableCommand(args []string) error {
@@ -32,151 +27,8 @@ func writeTable(w io.Writer, records []*record) error {
 	out := bufio.NewWriter(w)
 	fmt.Fprintln(out, "<!-- peers:begin -->")
 	for _, r := range records {
-		r.head(out)
-		for i := range r.Cells {
-			r.table(out, i)
-		}
-		r.foot(out)
+		out.WriteString(r.Markdown())
 	}
 	fmt.Fprintln(out, "<!-- peers:end -->")
 	return out.Flush()
-}
-
-func (r *record) head(out io.Writer) {
-	processes := "one process each"
-	if r.Config.Single {
-		processes = "all in one process"
-	}
-	fsync := "fsync before every acknowledgement"
-	if !r.Config.Fsync {
-		fsync = "WITHOUT fsync"
-	}
-	fmt.Fprintf(out, "\n%d replicas, %s, loopback TCP, %s, null state machine, %s, GOGC %d; %d interleaved rounds, medians (and lowest to highest of the rate); cells of %s.\n",
-		r.Config.Replicas, processes, fsync, r.Config.API, r.Config.GOGC, r.Config.Rounds, r.Config.Length)
-	fmt.Fprintf(out, "%s, %d cores, %s, %s on %s; commit %s; %s, took %s.\n",
-		r.Env.CPU, r.Env.Cores, r.Env.Kernel, r.Env.Go, r.Env.Disk.Type, short(r.Env.Commit, r.Env.Modified), r.Started.Format(time.DateOnly), r.Elapsed.Round(time.Second))
-	fmt.Fprintln(out, "Ratio: paxbench's rate by this engine's, median of the rounds' ratios. CPU and allocations are of all processes, per million commands and per command. Bytes per command and flushes per thousand commands are the device's, whoever else wrote.")
-	if r.Partial {
-		fmt.Fprintln(out, "\n**Partial: the run was interrupted.**")
-	}
-}
-
-func (r *record) foot(out io.Writer) {
-	fmt.Fprintln(out)
-	for _, e := range r.Engines {
-		fmt.Fprintf(out, "- %s: %s %s. %s.\n", e.Name, e.Module, e.Version, e.Settings)
-	}
-	for _, v := range r.Invalid {
-		fmt.Fprintf(out, "- INVALID, not counted: %s in round %d: %s\n", v.Engine, v.Round+1, strings.ReplaceAll(v.Why, "\n", " "))
-	}
-}
-
-// table is the table of one cell.
-func (r *record) table(out io.Writer, at int) {
-	fmt.Fprintf(out, "\n**%s**\n\n", r.Cells[at])
-	fmt.Fprintln(out, "| engine | commands/s | lowest - highest | ratio | p50 | p99 | p99.9 | CPU s/M | allocs | disk B | flushes/k |")
-	fmt.Fprintln(out, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
-	for _, e := range r.Engines {
-		all := r.of(e.Name, at)
-		if len(all) == 0 {
-			fmt.Fprintf(out, "| %s | - | | | | | | | | | |\n", e.Name)
-			continue
-		}
-		rate := pick(all, func(s sample) float64 { return s.PerSecond })
-		fmt.Fprintf(out, "| %s | %s | %s - %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", e.Name,
-			count(median(rate)), count(slices.Min(rate)), count(slices.Max(rate)), r.ratio(e.Name, at),
-			nanos(median(pick(all, func(s sample) float64 { return float64(s.Latency.P50) }))),
-			nanos(median(pick(all, func(s sample) float64 { return float64(s.Latency.P99) }))),
-			nanos(median(pick(all, func(s sample) float64 { return float64(s.Latency.P999) }))),
-			significant(median(pick(all, func(s sample) float64 { return s.CPUSeconds }))),
-			significant(median(pick(all, func(s sample) float64 { return s.Allocs }))),
-			significant(median(pick(all, func(s sample) float64 { return s.DiskBytes }))),
-			significant(median(pick(all, func(s sample) float64 { return s.Flushes }))))
-	}
-}
-
-// ratio is how many times the rate of an engine the first engine of ours reaches in the same round: the median over the
-// rounds in which both were measured.
-func (r *record) ratio(engine string, at int) string {
-	i := slices.IndexFunc(r.Engines, func(e engineRecord) bool { return ours(e.Name) })
-	if i < 0 || r.Engines[i].Name == engine {
-		return ""
-	}
-	var ratios []float64
-	for _, a := range r.of(r.Engines[i].Name, at) {
-		for _, b := range r.of(engine, at) {
-			if a.Round == b.Round && b.PerSecond > 0 {
-				ratios = append(ratios, a.PerSecond/b.PerSecond)
-			}
-		}
-	}
-	if len(ratios) == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.2f", median(ratios))
-}
-
-func (r *record) of(engine string, at int) (all []sample) {
-	for _, s := range r.Samples {
-		if s.Engine == engine && s.Cell == at {
-			all = append(all, s)
-		}
-	}
-	return all
-}
-
-func pick(all []sample, what func(sample) float64) (values []float64) {
-	for _, s := range all {
-		values = append(values, what(s))
-	}
-	return values
-}
-
-// median of at least one value.
-func median(values []float64) float64 {
-	v := slices.Sorted(slices.Values(values))
-	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
-}
-
-// count writes a rate with three significant digits and a unit.
-func count(v float64) string {
-	switch {
-	case v >= 1e6:
-		return significant(v/1e6) + " M"
-	case v >= 1e3:
-		return significant(v/1e3) + " k"
-	}
-	return significant(v)
-}
-
-func nanos(v float64) string {
-	switch {
-	case v >= 1e9:
-		return significant(v/1e9) + " s"
-	case v >= 1e6:
-		return significant(v/1e6) + " ms"
-	}
-	return significant(v/1e3) + " us"
-}
-
-// significant writes three significant digits, never rounding what is before the point away.
-func significant(v float64) string {
-	if v == 0 {
-		return "0"
-	}
-	digits := max(0, 2-int(math.Floor(math.Log10(math.Abs(v)))))
-	return strconv.FormatFloat(v, 'f', min(digits, 6), 64)
-}
-
-func short(commit string, modified bool) string {
-	if len(commit) > 12 {
-		commit = commit[:12]
-	}
-	if commit == "" {
-		commit = "unknown"
-	}
-	if modified {
-		commit += " and changes"
-	}
-	return commit
 }

@@ -63,7 +63,7 @@ var families = []family{
 	{"", "Other runs", "", nil, nil},
 }
 
-// ReadRuns reads the records of a directory, in the order of their names.
+// ReadRuns reads the records of runs in a directory, in the order of their names.
 func ReadRuns(dir fs.FS) ([]Run, error) {
 	names, err := fs.Glob(dir, "*.json")
 	if err != nil {
@@ -71,6 +71,9 @@ func ReadRuns(dir fs.FS) ([]Run, error) {
 	}
 	var runs []Run
 	for _, name := range names {
+		if strings.HasPrefix(name, peersPrefix) {
+			continue
+		}
 		f, err := dir.Open(name)
 		if err != nil {
 			return nil, fmt.Errorf("report: %w", err)
@@ -87,7 +90,7 @@ func ReadRuns(dir fs.FS) ([]Run, error) {
 
 // Benchmarks makes BENCHMARKS.md of records, and the plots that it shows, by their names in PlotsDir. where is the
 // path from the document to the directory of the records.
-func Benchmarks(runs []Run, where string) (document string, plots map[string]string) {
+func Benchmarks(runs []Run, peers Peers, where string) (document string, plots map[string]string) {
 	var b strings.Builder
 	plots = map[string]string{}
 	fmt.Fprintf(&b, `# Benchmarks
@@ -100,6 +103,7 @@ anew on your machine. A run whose safety audit failed has no numbers here; one t
 		b.WriteString("Nothing is recorded yet. Measure on your own machine:\n\n    go run ./cmd/paxbench run\n    go run ./cmd/paxbench probe\n    make bench\n\n" +
 			"The first prints the throughput and latencies of a cluster of three durable processes, together with what the machine's disk and loopback can do;\n" +
 			"the second prints only the latter; the third runs the Go benchmarks of the library's parts.\n")
+		peers.section(&b, where, plots)
 		return b.String(), plots
 	}
 	shown := make([]Run, len(runs))
@@ -113,6 +117,7 @@ anew on your machine. A run whose safety audit failed has no numbers here; one t
 			f.section(&b, members, where, plots)
 		}
 	}
+	peers.section(&b, where, plots)
 	return b.String(), plots
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/paxbench/paxbench/bench/result"
 )
@@ -27,7 +28,11 @@ func TestBenchmarksAreGenerated(t *testing.T) {
 			t.Errorf("results/%s.json is %s, partial %v, safety %s: such a run is not published", run.Name, run.Result.Validity.Verdict, run.Result.Partial, run.Result.Safety.Verdict)
 		}
 	}
-	document, plots := Benchmarks(runs, "results")
+	peers, err := ReadPeers(os.DirFS(filepath.Join(root, "results")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, plots := Benchmarks(runs, peers, "results")
 	have, err := os.ReadFile(filepath.Join(root, "BENCHMARKS.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -72,9 +77,9 @@ func TestBenchmarks(t *testing.T) {
 		{"fault-kill", faulty()}, {"nodes-9", violated()},
 		with("mine", func(r *result.Result) { r.Env.CPU = "Another | CPU" }),
 	}
-	document, plots := Benchmarks(runs, "results")
+	document, plots := Benchmarks(runs, Peers{}, "results")
 	golden(t, "benchmarks.md", []byte(document))
-	again, plotsAgain := Benchmarks(runs, "results")
+	again, plotsAgain := Benchmarks(runs, Peers{}, "results")
 	if again != document || !maps.Equal(plots, plotsAgain) {
 		t.Error("the same records make different documents")
 	}
@@ -100,4 +105,38 @@ func TestBenchmarks(t *testing.T) {
 		}
 	}
 	golden(t, "nodes-latency.svg", []byte(plots["nodes-latency.svg"]))
+}
+
+// The newest comparison must be what is shown, each kind by itself, and none be taken for a run of paxbench.
+func TestPeers(t *testing.T) {
+	const engines = `"engines":[{"name":"paxbench"},{"name":"pipe"}]`
+	record := func(day string, rate int) *fstest.MapFile {
+		return &fstest.MapFile{Data: fmt.Appendf(nil, `{"schema_version":1,"kind":"peers","started":"2026-01-%sT00:00:00Z",%s,"cells":[{"api":"call","size":16,"outstanding":1,"block":1}],`+
+			`"samples":[{"engine":"paxbench","commands_per_s":%d},{"engine":"pipe","commands_per_s":1000}]}`, day, engines, rate)}
+	}
+	dir := fstest.MapFS{
+		"peers.json": record("05", 250), "peers-old.json": record("04", 777),
+		"peers-failover.json": {Data: []byte(`{"schema_version":1,"kind":"peers-failover","started":"2026-01-09T00:00:00Z",` + engines + `,"trials":[{"engine":"paxbench","unavailable_ns":123000000}]}`)},
+	}
+	runs, err := ReadRuns(dir)
+	if err != nil || len(runs) != 0 {
+		t.Fatalf("%d runs, %v", len(runs), err)
+	}
+	peers, err := ReadPeers(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, plots := Benchmarks(runs, peers, "results")
+	for _, want := range []string{"(results/peers.json)", "| pipe | 1.00 k | 1.00 k - 1.00 k | 0.25 |", "(results/plots/peers-call.svg)", "(results/peers-failover.json)", "| paxbench | 1 | 123 ms |"} {
+		if !strings.Contains(document, want) {
+			t.Errorf("no %q in\n%s", want, document)
+		}
+	}
+	if strings.Contains(document, "777") || len(plots) != 1 {
+		t.Errorf("an old record is shown, or %d plots", len(plots))
+	}
+	dir["peers-bad.json"] = &fstest.MapFile{Data: []byte(`{"schema_version":9}`)}
+	if _, err := ReadPeers(dir); err == nil || !strings.Contains(err.Error(), "peers-bad.json") {
+		t.Errorf("a record that cannot be read: %v", err)
+	}
 }

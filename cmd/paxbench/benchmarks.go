@@ -41,11 +41,15 @@ func (a *app) writeBenchmarks(dir, file, readme string) error {
 	if err != nil {
 		return err
 	}
+	peers, err := report.ReadPeers(os.DirFS(dir))
+	if err != nil {
+		return err
+	}
 	where, err := filepath.Rel(filepath.Dir(file), dir)
 	if err != nil {
 		return fmt.Errorf("benchmarks: %w", err)
 	}
-	document, plots := report.Benchmarks(runs, filepath.ToSlash(where))
+	document, plots := report.Benchmarks(runs, peers, filepath.ToSlash(where))
 	folder := filepath.Join(dir, report.PlotsDir)
 	old, err := filepath.Glob(filepath.Join(folder, "*.svg"))
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/paxbench/paxbench/bench/peerstable"
 )
 
 // Load is a closed loop: Outstanding operations of Count commands each are under way at any moment, for Length. With a Rate
@@ -20,13 +21,8 @@ type Load struct {
 	Rate        float64       `json:"rate,omitempty"` // operations a second; 0: closed loop
 }
 
-// Times sums up the latencies of a load, in nanoseconds from the call of Propose to the completion.
-type Times struct {
-	P50  int64 `json:"p50"`
-	P99  int64 `json:"p99"`
-	P999 int64 `json:"p999"`
-	Max  int64 `json:"max"`
-}
+// Times sums up the latencies of a load.
+type Times = peerstable.Times
 
 // Result is what a load measured.
 type Result struct {

@@ -5,6 +5,8 @@ package peer
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/paxbench/paxbench/bench/peerstable"
 )
 
 // Config says which replica of a cluster to open.
@@ -18,9 +20,9 @@ type Config struct {
 
 // The timeouts that Config.Fast asks of every engine.
 const (
-	FastTick      = 5 * time.Millisecond
-	FastElection  = 30 * FastTick
-	FastHeartbeat = 3 * FastTick
+	FastTick      = peerstable.FastTick
+	FastElection  = peerstable.FastElection
+	FastHeartbeat = peerstable.FastHeartbeat
 )
 
 // Engine is one side of the comparison: an engine with one way of configuring it.

@@ -1,0 +1,108 @@
+package report
+
+import (
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/paxbench/paxbench/bench/peerstable"
+	"github.com/paxbench/paxbench/bench/result"
+)
+
+const (
+	peersPrefix    = "peers" // of the files' names
+	failoverPrefix = "peers-failover"
+)
+
+// Peers is the newest comparison with other engines of each kind, as bench/peers recorded it, and the files they are in.
+type Peers struct {
+	Run          *peerstable.Record
+	RunFile      string
+	Failover     *peerstable.Failover
+	FailoverFile string
+}
+
+// ReadPeers reads the records of bench/peers in a directory and keeps the newest of each kind.
+func ReadPeers(dir fs.FS) (p Peers, err error) {
+	names, err := fs.Glob(dir, peersPrefix+"*.json")
+	if err != nil {
+		return p, fmt.Errorf("report: %w", err)
+	}
+	for _, name := range names {
+		b, err := fs.ReadFile(dir, name)
+		if err != nil {
+			return p, fmt.Errorf("report: %w", err)
+		}
+		if strings.HasPrefix(name, failoverPrefix) {
+			r, err := peerstable.DecodeFailover(b, name)
+			if err != nil {
+				return p, fmt.Errorf("report: %w", err)
+			}
+			if p.Failover == nil || r.Started.After(p.Failover.Started) {
+				p.Failover, p.FailoverFile = r, name
+			}
+			continue
+		}
+		r, err := peerstable.Decode(b, name)
+		if err != nil {
+			return p, fmt.Errorf("report: %w", err)
+		}
+		if p.Run == nil || r.Started.After(p.Run.Started) {
+			p.Run, p.RunFile = r, name
+		}
+	}
+	return p, nil
+}
+
+func (p Peers) section(b *strings.Builder, where string, plots map[string]string) {
+	b.WriteString("## Beside other engines\n\n")
+	if p.Run == nil {
+		b.WriteString("Nothing is recorded yet: `make peers` does, see bench/peers/README.md.\n")
+	} else {
+		fmt.Fprintf(b, "The same work under the same fsync policy, interleaved on one machine; how, and where it is unfair, is in bench/peers/README.md. The row `pipe` is the bare replicated pipe,\n"+
+			"no engine: the ratio there is the fraction of it that paxbench reaches. Record: [%[1]s](%[2]s/%[1]s).\n\n", p.RunFile, where)
+		p.plot(b, where, plots)
+		b.WriteString(p.Run.Markdown())
+	}
+	b.WriteString("\n## Failover beside other engines\n\n")
+	if p.Failover == nil {
+		b.WriteString("Nothing is recorded yet: `make peers-failover` does.\n")
+		return
+	}
+	fmt.Fprintf(b, "Record: [%[1]s](%[2]s/%[1]s).\n", p.FailoverFile, where)
+	b.WriteString(p.Failover.Markdown())
+}
+
+// plot shows, of each way of proposing, the cell with the smallest commands and the most of them outstanding.
+func (p Peers) plot(b *strings.Builder, where string, plots map[string]string) {
+	for _, api := range []string{"call", "block"} {
+		best := -1
+		for i, c := range p.Run.Cells {
+			if c.API != api {
+				continue
+			}
+			if best < 0 || c.Size < p.Run.Cells[best].Size || c.Size == p.Run.Cells[best].Size && c.Outstanding > p.Run.Cells[best].Outstanding {
+				best = i
+			}
+		}
+		if best < 0 {
+			continue
+		}
+		chart := &rows{title: p.Run.Cells[best].String() + ": throughput", label: "commands per second, median of the rounds", unit: perSecond}
+		for _, e := range p.Run.Engines {
+			if rate, ok := p.Run.Rate(e.Name, best); ok {
+				color := 1
+				if peerstable.Ours(e.Name) {
+					color = 0
+				}
+				chart.rows = append(chart.rows, row{label: e.Name, color: color, value: rate, text: result.Count(rate)})
+			}
+		}
+		if len(chart.rows) == 0 {
+			continue
+		}
+		file := peersPrefix + "-" + api + ".svg"
+		plots[file] = chart.file()
+		fmt.Fprintf(b, "![%s](%s/%s/%s)\n", cell(chart.title), where, PlotsDir, file)
+	}
+}
