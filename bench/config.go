@@ -114,6 +114,9 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf("--fault: %w", err))
 		}
 		bad(cluster.Bursts(c.Faults) != nil && c.Load.Rate == 0, "--fault overload: a closed loop has no rate to raise; give --rate")
+		if err := c.Engine.Check(c.Nodes); err != nil {
+			errs = append(errs, fmt.Errorf("--quorum: %w", err))
+		}
 		bad((c.Engine.StateMachine == "null") != (c.Load.SM == load.Null), "--sm: the load and the nodes disagree")
 	}
 	errs = append(errs, c.Load.Validate())
@@ -140,6 +143,9 @@ func (c *Config) recorded(r *result.Config) {
 	r.Fsync, r.BatchBytes, r.BatchDelay, r.Window, r.Compress = e.Fsync, e.BatchBytes, int64(e.BatchDelay), e.Window, e.Compress
 	r.SnapshotBytes, r.RetainBytes = e.SnapshotBytes, e.RetainBytes
 	r.Extra = map[string]string{"segment_bytes": strconv.FormatInt(e.SegmentBytes, 10)}
+	if e.Quorums != "majority" {
+		r.Extra["quorum"] = e.Quorums
+	}
 	if r.Mode != "multi" || e.Learn != "one" {
 		r.Extra["backoff"], r.Extra["learn"], r.Extra["one_node"] = e.Backoff, e.Learn, strconv.FormatBool(c.Load.OneNode)
 	}

@@ -68,8 +68,10 @@ type Config struct {
 	Seed           uint64 // of the election jitter; default drawn at random
 
 	// Mode is the algorithm: how a slot gets its ballot. The same on every node, and for ever: the data directory keeps it, and
-	// with another one it is refused. Backoff and Learn refine it; they are the same on every node, and may change.
+	// with another one it is refused; so are other Quorums. Backoff and Learn refine it; they are the same on every node, and may
+	// change.
 	Mode    paxos.Mode
+	Quorums paxos.Quorums
 	Backoff paxos.Backoff
 	Learn   paxos.Learn
 
@@ -160,7 +162,7 @@ func (c *Config) nodes() []wire.NodeID {
 func (c *Config) paxos(g wire.GroupID) paxos.Config {
 	return paxos.Config{
 		Cluster: c.Cluster, Group: g, Self: c.Node, Nodes: c.nodes(),
-		Mode: c.Mode, Backoff: c.Backoff, Learn: c.Learn,
+		Mode: c.Mode, Backoff: c.Backoff, Learn: c.Learn, Quorums: c.Quorums,
 		Window: c.Window, HeartbeatTicks: c.HeartbeatTicks, ElectionTicks: c.ElectionTicks,
 		Seed: c.Seed ^ uint64(g)*0x9e3779b97f4a7c15,
 	}
@@ -183,9 +185,12 @@ func (c *Config) wal() wal.Config {
 	}
 }
 
-// protocol is what must not change in a data directory's life beside whose it is; empty: multi mode.
+// protocol is what must not change in a data directory's life beside whose it is; empty: multi mode with majorities.
 func (c *Config) protocol() string {
-	if c.Mode == paxos.ModeMulti {
+	switch {
+	case c.Quorums != paxos.Quorums{}:
+		return c.Mode.String() + " " + c.Quorums.String()
+	case c.Mode == paxos.ModeMulti:
 		return ""
 	}
 	return c.Mode.String()

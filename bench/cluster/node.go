@@ -25,6 +25,7 @@ type Settings struct {
 	Mode          string        `json:"mode"`    // protocol: "multi", "basic"; empty: multi
 	Backoff       string        `json:"backoff"` // of duels, in modes without a leader: "random", "none", "distinguished"
 	Learn         string        `json:"learn"`   // whom acceptors tell: "one", "all", "set:N"
+	Quorums       string        `json:"quorums"` // "majority" or "p1=N,p2=M"
 	StateMachine  string        `json:"sm"`      // "kv" or "null"
 	Fsync         string        `json:"fsync"`   // "always", "never" or "interval=10ms"
 	BatchBytes    int           `json:"batch_bytes"`
@@ -40,7 +41,7 @@ type Settings struct {
 // recorded configuration says what ran, also when the engine's defaults have changed since.
 func DefaultSettings() Settings {
 	return Settings{
-		Mode: "multi", Backoff: "random", Learn: "one", StateMachine: "kv", Fsync: "always", BatchBytes: 1 << 20, Window: 32, Compress: "none",
+		Mode: "multi", Backoff: "random", Learn: "one", Quorums: "majority", StateMachine: "kv", Fsync: "always", BatchBytes: 1 << 20, Window: 32, Compress: "none",
 		SnapshotBytes: 64 << 20, RetainBytes: 64 << 20, SegmentBytes: 64 << 20,
 	}
 }
@@ -74,7 +75,7 @@ func ParseLearn(text string) (string, error) {
 
 // protocol fills in what the settings say of the algorithm. Empty ones are the defaults.
 func (s *Settings) protocol(c *engine.Config) (err error) {
-	var errs [3]error
+	var errs [4]error
 	if s.Mode != "" {
 		c.Mode, errs[0] = paxos.ParseMode(s.Mode)
 	}
@@ -84,7 +85,25 @@ func (s *Settings) protocol(c *engine.Config) (err error) {
 	if s.Learn != "" {
 		c.Learn, errs[2] = paxos.ParseLearn(s.Learn)
 	}
+	if s.Quorums != "" {
+		c.Quorums, errs[3] = paxos.ParseQuorums(s.Quorums)
+	}
 	return errors.Join(errs[:]...)
+}
+
+// Check says what is wrong with the settings of the algorithm for so many nodes.
+func (s *Settings) Check(nodes int) error {
+	var c engine.Config
+	if err := s.protocol(&c); err != nil {
+		return err
+	}
+	return c.Quorums.Check(nodes)
+}
+
+// ParseQuorums checks a value of Settings.Quorums.
+func ParseQuorums(text string) (string, error) {
+	_, err := paxos.ParseQuorums(text)
+	return text, err
 }
 
 // Args are the flags of `paxbench serve` that mean c.
@@ -111,6 +130,7 @@ func (c NodeConfig) Args() []string {
 	add("mode", s.Mode, s.Mode == "")
 	add("backoff", s.Backoff, s.Backoff == "")
 	add("learn", s.Learn, s.Learn == "")
+	add("quorum", s.Quorums, s.Quorums == "")
 	add("sm", s.StateMachine, s.StateMachine == "")
 	add("fsync", s.Fsync, s.Fsync == "")
 	add("batch-bytes", strconv.Itoa(s.BatchBytes), s.BatchBytes == 0)

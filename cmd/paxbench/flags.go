@@ -19,6 +19,8 @@ func engineFlags(fs *pflag.FlagSet, s *cluster.Settings) {
 		"basic: what ends duels: random pauses, none (nothing does), or a distinguished proposer")
 	fs.Var(&parsed[string]{text: s.Learn, kind: "learners", value: &s.Learn, parse: cluster.ParseLearn}, "learn",
 		"whom acceptors tell of their votes: one (the proposer, who tells the others), all, or set:N")
+	fs.Var(&parsed[string]{text: s.Quorums, kind: "sizes", value: &s.Quorums, parse: cluster.ParseQuorums}, "quorum",
+		"how many nodes must promise (p1) and vote (p2): majority, or p1=4,p2=2; any two such sets must share a node")
 	fs.Var(&choice{value: &s.StateMachine, choices: []string{"kv", "null"}}, "sm",
 		"state machine: kv, or null, which counts commands and looks at none")
 	fs.Var(&parsed[string]{text: s.Fsync, kind: "policy", value: &s.Fsync, parse: parseFsync}, "fsync",

@@ -42,6 +42,8 @@ func TestUsageErrors(t *testing.T) {
 		{"run --batch-bytes 9GiB", "below 2GiB"},
 		{"run --mode fast", `"fast" is not in this build; use multi or basic`},
 		{"run --mode basi", `did you mean "basic"`},
+		{"run --nodes 5 --quorum p1=3,p2=2", "3 + 2 = 5, need more than 5"},
+		{"run --quorum most", "majority or p1=N,p2=M"},
 		{"run --learn set:0", "one, all or set:N"},
 		{"run --backoff never", "random, none, distinguished"},
 		{"run --mode fast", `"fast" is not in this build`},

@@ -87,6 +87,7 @@ func (b *basic) find(s wire.Slot) (*run, int) {
 
 func (r *Replica) startBasic() {
 	r.basic = &basic{tag: r.rng.below(1 << tagBits)}
+	r.round = r.rng.below(1 << roundBits)
 	r.role, r.leader = Follower, 0
 	r.qualify()
 }
@@ -114,6 +115,10 @@ func (r *Replica) proposeBasic(accept *wire.Buffer) (wire.Slot, Outcome) {
 	r.begins(s, accept)
 	return s, Taken
 }
+
+// roundBits is how large a number the rounds of reads begin with: a random one, so that an answer to a question of an earlier life,
+// which knows nothing of what was done since, is not taken for one to a question of this one. (A leader has its ballot for that.)
+const roundBits = 60
 
 // tagBits is how many bits of a tag count a node's proposals, from a random number on that is drawn at its start, so that those
 // of an earlier life are others.

@@ -146,7 +146,11 @@ func (c *simCluster) suspects() (n int) {
 	return n
 }
 
-func (c *simCluster) quorum() int { return majority(len(c.nodes)) }
+// quorum is how many nodes must not be suspect.
+func (c *simCluster) quorum() int {
+	n, q := len(c.nodes), c.cfg.Quorums.of(len(c.nodes))
+	return max(majority(n), q.Prepare, q.Accept, n-min(q.Prepare, q.Accept)+1)
+}
 
 // collect takes a node's output: records to its disk, messages to the net or behind their gate.
 func (c *simCluster) collect(nd *testNode) {

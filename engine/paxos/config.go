@@ -1,6 +1,7 @@
 package paxos
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -89,6 +90,46 @@ func ParseLearn(s string) (Learn, error) {
 	return 0, fmt.Errorf("paxos: learners %q: need one, all or set:N", s)
 }
 
+// Quorums are the sizes of the sets of nodes that decide: Prepare of those that must promise, Accept of those that must vote. They
+// need not be majorities, as long as any two of different kinds share a node (Howard, Malkhi, Spiegelman, Flexible Paxos, 2016):
+// fewer voters make a slot cheaper, and more promises a new leader dearer. 0 is a majority.
+type Quorums struct{ Prepare, Accept int }
+
+// ParseQuorums is the inverse of Quorums.String: "majority", or "p1=4,p2=2" for sizes of Prepare and Accept.
+func ParseQuorums(s string) (q Quorums, err error) {
+	if s == "majority" {
+		return q, nil
+	}
+	if n, err := fmt.Sscanf(s, "p1=%d,p2=%d", &q.Prepare, &q.Accept); err != nil || n != 2 || q.String() != s {
+		return Quorums{}, fmt.Errorf("paxos: quorums %q: need majority or p1=N,p2=M", s)
+	}
+	return q, nil
+}
+
+func (q Quorums) String() string {
+	if q == (Quorums{}) {
+		return "majority"
+	}
+	return fmt.Sprintf("p1=%d,p2=%d", q.Prepare, q.Accept)
+}
+
+// of fills in majorities of n nodes.
+func (q Quorums) of(n int) Quorums {
+	return Quorums{cmp.Or(q.Prepare, majority(n)), cmp.Or(q.Accept, majority(n))}
+}
+
+// Check says what is wrong with quorums of n nodes, showing the sum.
+func (q Quorums) Check(n int) error {
+	switch q := q.of(n); {
+	case q.Prepare < 1 || q.Prepare > n || q.Accept < 1 || q.Accept > n:
+		return fmt.Errorf("paxos: quorums of %d and %d nodes: need 1 to %d", q.Prepare, q.Accept, n)
+	case q.Prepare+q.Accept <= n:
+		return fmt.Errorf("paxos: quorums p1=%d and p2=%d of %d nodes may have no node in common: %d + %d = %d, need more than %d, or a new leader hears nothing of what was chosen",
+			q.Prepare, q.Accept, n, q.Prepare, q.Accept, q.Prepare+q.Accept, n)
+	}
+	return nil
+}
+
 // Config describes one replica. The zero value of a field means its default; Self and Nodes have none.
 type Config struct {
 	Cluster wire.ClusterID
@@ -99,6 +140,7 @@ type Config struct {
 	Mode    Mode    // the same on all nodes, and for ever
 	Backoff Backoff // ModeBasic; the same on all nodes
 	Learn   Learn   // the same on all nodes
+	Quorums Quorums // the same on all nodes, and for ever
 
 	Window          int    // slots in flight; default 32, at most wire.WindowMax
 	HeartbeatTicks  int    // between a leader's heartbeats; default 2
@@ -181,5 +223,8 @@ func (c Config) Validate() error {
 	fault(c.PromiseBytes < 1 || c.PromiseBytes > wire.PromiseBytesMax, "promise parts of %d bytes: need 1 to %d", c.PromiseBytes, wire.PromiseBytesMax)
 	fault(c.LogBytesMax < 1 || c.AheadBytesMax < 1 || c.PromiseTotalMax < 1, "log of %d bytes, %d ahead, promises of %d: need 1 or more",
 		c.LogBytesMax, c.AheadBytesMax, c.PromiseTotalMax)
+	if len(c.Nodes) > 0 {
+		errs = append(errs, c.Quorums.Check(len(c.Nodes)))
+	}
 	return errors.Join(errs...)
 }

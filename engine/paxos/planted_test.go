@@ -25,6 +25,8 @@ func TestPlanted(t *testing.T) {
 		{plant.ChosenTakenForAnyVote, ModeBasic},
 		{plant.TrimmedSlotAcked, ModeBasic},
 		{plant.PromiseWithoutVote, ModeBasic},
+		{plant.QuorumsApart, ModeMulti},
+		{plant.QuorumsApart, ModeBasic},
 		{plant.LowestVoteWins, ModeBasic},
 		{plant.VotesCountedTwice, ModeBasic},
 	} {

@@ -40,6 +40,32 @@ func TestMajoritiesIntersect(t *testing.T) {
 	}
 }
 
+// What can go wrong: sizes that do not intersect are taken, or ones that do are refused; or a setting is not read back as it was
+// written.
+func TestQuorums(t *testing.T) {
+	for n := 1; n <= 9; n++ {
+		for p := 1; p <= n; p++ {
+			for a := 1; a <= n; a++ {
+				q := Quorums{p, a}
+				if err := q.Check(n); (err == nil) != (p+a > n) {
+					t.Errorf("%v of %d nodes: %v", q, n, err)
+				}
+				if back, err := ParseQuorums(q.String()); back != q || err != nil {
+					t.Errorf("%v reads %v, %v", q, back, err)
+				}
+			}
+		}
+		if err := (Quorums{}).Check(n); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, s := range []string{"", "p1=3", "p1=3,p2=", "p1=3,p2=2x", "p1=03,p2=2", "most"} {
+		if q, err := ParseQuorums(s); err == nil {
+			t.Errorf("%q reads %v", s, q)
+		}
+	}
+}
+
 // What can go wrong: a proposer picks a value that is not the one a lower ballot may have chosen (P2c).
 func TestHigherVote(t *testing.T) {
 	none := wire.Vote{}
@@ -70,6 +96,10 @@ func TestConfigFaults(t *testing.T) {
 		{func(c *Config) { c.Window = wire.WindowMax + 1 }, "window"},
 		{func(c *Config) { c.ElectionTicks, c.HeartbeatTicks = 5, 4 }, "three heartbeats"},
 		{func(c *Config) { c.Group = 0 }, "groups count from 1"},
+		{func(c *Config) { c.Quorums = Quorums{1, 2} }, "p1=1 and p2=2 of 3 nodes may have no node in common: 1 + 2 = 3, need more than 3"},
+		{func(c *Config) { c.Quorums.Accept = 4 }, "need 1 to 3"},
+		{func(c *Config) { c.Learn = 4 }, "set of 4 learners"},
+		{func(c *Config) { c.Mode = 99 }, "mode 99"},
 	} {
 		bad := good
 		c.change(&bad)

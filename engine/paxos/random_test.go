@@ -74,6 +74,7 @@ func randomSchedule(t testing.TB, mode Mode, seed uint64) map[string]int {
 		PromiseBytes: []int{1, 200, 1 << 20}[rng.IntN(3)], HoleTicks: 3 + rng.IntN(8),
 		AheadBytesMax: []int64{0, 0, 200, 1000}[rng.IntN(4)],
 		Learn:         []Learn{LearnOne, LearnOne, LearnAll, 1, Learn(1 + rng.IntN(nodes))}[rng.IntN(5)],
+		Quorums:       randomQuorums(rng, nodes),
 		Backoff:       []Backoff{BackoffRandom, BackoffRandom, BackoffRandom, BackoffDistinguished, BackoffNone}[rng.IntN(5)],
 	})
 	defer c.close()
@@ -140,6 +141,16 @@ func randomSchedule(t testing.TB, mode Mode, seed uint64) map[string]int {
 	return c.stats
 }
 
+// randomQuorums draws sizes that intersect.
+func randomQuorums(rng *rand.Rand, nodes int) (q Quorums) {
+	if rng.IntN(3) > 0 {
+		return q
+	}
+	q.Prepare = 1 + rng.IntN(nodes)
+	q.Accept = nodes - q.Prepare + 1 + rng.IntN(q.Prepare)
+	return q
+}
+
 // recovers ends the faults and demands that a proposal is chosen and learned by everyone.
 func (c *simCluster) recovers() {
 	c.onEvent = func(nd *testNode, e Event) {
@@ -152,17 +163,18 @@ func (c *simCluster) recovers() {
 			c.start(nd)
 		}
 	}
-	done, last := false, 0
+	done, last := (*testNode)(nil), 0
 	ok := c.settle(400, func() bool {
 		nd := c.leader()
-		if nd == nil {
-			done = false
+		if nd == nil || done != nil && done != nd {
+			done = nil // what a leader had not got chosen may be lost with it
 			return false
 		}
-		if !done {
+		if done == nil {
 			last++
-			_, o := c.propose(nd, fmt.Sprint("last ", last))
-			done = o == Taken
+			if _, o := c.propose(nd, fmt.Sprint("last ", last)); o == Taken {
+				done = nd
+			}
 			return false
 		}
 		slot, chosen := c.where[fmt.Sprint("last ", last)]

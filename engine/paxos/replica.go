@@ -96,7 +96,7 @@ func New(c Config, st *State) *Replica {
 		st = NewState(0)
 	}
 	r := &Replica{
-		c: c, prepareQuorum: majority(len(c.Nodes)), acceptQuorum: majority(len(c.Nodes)),
+		c:        c,
 		promised: st.promised, highest: st.highest, log: st.log,
 		chosen: st.snapshot, applied: st.snapshot, trimmed: st.snapshot,
 		counter: max(st.promised, st.highest).Counter(),
@@ -104,6 +104,11 @@ func New(c Config, st *State) *Replica {
 		told:    st.told,
 		rng:     rng(c.Seed ^ uint64(c.Self)<<32 ^ uint64(c.Group)),
 		peers:   make([]peer, len(c.Nodes)),
+	}
+	q := c.Quorums.of(len(c.Nodes))
+	r.prepareQuorum, r.acceptQuorum = q.Prepare, q.Accept
+	if plant.Is(plant.QuorumsApart) {
+		r.prepareQuorum = max(1, len(c.Nodes)-r.acceptQuorum)
 	}
 	for i, n := range c.Nodes {
 		if n == c.Self {

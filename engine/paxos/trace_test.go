@@ -17,7 +17,7 @@ import (
 // change of a story, to be read in review like code. Run with -rewrite to write down what the code does now.
 //
 //	cluster nodes=N [window=W] [promise-bytes=B] [log-bytes=B] [ahead-bytes=B] [promise-total=B]    N replicas, nothing on the net
-//	        [mode=M] [backoff=B] [learn=L]
+//	        [mode=M] [backoff=B] [learn=L] [p1=N] [p2=N]
 //	tick node=I [count=K]                           K ticks of node I
 //	gone node=I peer=J                              node I hears that J's process is gone
 //	elect node=I [verbose]                          the others silent, I ticks until it probes; then settle
@@ -101,6 +101,7 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) {
 			Window: arg("window", 4), PromiseBytes: arg("promise-bytes", 0), LogBytesMax: int64(arg("log-bytes", 0)),
 			AheadBytesMax: int64(arg("ahead-bytes", 0)), PromiseTotalMax: int64(arg("promise-total", 0)), Seed: 1,
 			Mode: Mode(name(d, "mode", modeNames[:])), Backoff: Backoff(name(d, "backoff", backoffNames[:])), Learn: learnArg(d),
+			Quorums: Quorums{arg("p1", 0), arg("p2", 0)},
 		})
 		tr.c.trace = tr
 	case "tick":

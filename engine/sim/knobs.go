@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"sort"
@@ -24,6 +25,7 @@ type Knobs struct {
 	Backoff   paxos.Backoff
 	Learn     paxos.Learn
 	HoleTicks int
+	Quorums   paxos.Quorums
 
 	// The nodes'.
 	Tick            time.Duration
@@ -128,6 +130,10 @@ func drawKnobs(r *rand.Rand, nodes int) Knobs {
 		k.Nodes = nodes
 	}
 	k.Learn = min(k.Learn, paxos.Learn(k.Nodes))
+	if r.IntN(4) == 0 {
+		k.Quorums.Prepare = 1 + r.IntN(k.Nodes)
+		k.Quorums.Accept = k.Nodes - k.Quorums.Prepare + 1 + r.IntN(k.Quorums.Prepare)
+	}
 	k.Clients = max(k.Clients, k.Groups)
 	// An election cannot succeed, nor a leader keep its place, if a round trip with a sync takes longer than the silence that
 	// both may last: such a configuration promises nothing.
@@ -136,6 +142,18 @@ func drawKnobs(r *rand.Rand, nodes int) Knobs {
 	}
 	k.StallTicks = max(k.StallTicks, int(10*k.Sync/k.Tick))
 	return k
+}
+
+// quorums are the sizes in effect.
+func (k *Knobs) quorums() (prepare, accept int) {
+	most := k.Nodes/2 + 1
+	return cmp.Or(k.Quorums.Prepare, most), cmp.Or(k.Quorums.Accept, most)
+}
+
+// spare is how many nodes the others can do without, to get things done and to heal them.
+func (k *Knobs) spare() int {
+	prepare, accept := k.quorums()
+	return min((k.Nodes-1)/2, k.Nodes-max(prepare, accept), min(prepare, accept)-1)
 }
 
 func (k Knobs) String() string {

@@ -19,7 +19,7 @@ func (w *world) settle() {
 	w.nemesis.over = true
 	w.net.calm = true
 	w.net.heal()
-	lost := min(w.rng.IntN((w.k.Nodes-1)/2+1), (w.k.Nodes-1)/2-w.rotted())
+	lost := min(w.rng.IntN(w.k.spare()+1), w.k.spare()-w.rotted())
 	order := w.rng.Perm(w.k.Nodes)
 	for i, at := range order { // often it is the leader that is lost
 		if p := w.procs[at]; p.leads() && w.chance(2) {
@@ -54,7 +54,7 @@ func (w *world) settle() {
 		}
 		p.poke()
 	}
-	partial := lost == 0 && w.rotted() == 0 && w.k.Nodes > 2 && w.chance(3) // damaged logs are healed by a majority of the others
+	partial := lost == 0 && w.k.Quorums == (paxos.Quorums{}) && w.rotted() == 0 && w.k.Nodes > 2 && w.chance(3) // damaged logs are healed by a majority of the others
 	if partial {
 		w.net.partial()
 	}

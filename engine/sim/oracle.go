@@ -15,17 +15,18 @@ import (
 // oracle sees everything of a group: what every disk holds, every frame that leaves a node, every slot that is applied, every
 // reply. It knows what is chosen from the definition, a quorum of durable votes at one ballot, and not from anybody's word.
 type oracle struct {
-	w       *world
-	g       wire.GroupID
-	model   model // what the chosen slots mean
-	quorum  int
-	slots   []slotTruth   // by slot; [0] is unused
-	prefix  wire.Slot     // every slot up to here is chosen
-	grown   int64         // when the prefix last grew
-	begun   wire.Slot     // the prefix when faults stopped
-	owners  map[owned]int // life of the process that prepares a ballot
-	recall  recall
-	ballots int // prepared since
+	w         *world
+	g         wire.GroupID
+	model     model         // what the chosen slots mean
+	quorum    int           // of votes
+	promisers int           // a quorum of promises
+	slots     []slotTruth   // by slot; [0] is unused
+	prefix    wire.Slot     // every slot up to here is chosen
+	grown     int64         // when the prefix last grew
+	begun     wire.Slot     // the prefix when faults stopped
+	owners    map[owned]int // life of the process that prepares a ballot
+	recall    recall
+	ballots   int // prepared since
 
 	// acked is the highest slot that anybody outside knows to be done: of a reply or of a read. What is asked for later
 	// lies behind it.
@@ -56,7 +57,8 @@ type round struct {
 }
 
 func newOracle(w *world, g wire.GroupID) *oracle {
-	o := &oracle{w: w, g: g, quorum: w.k.Nodes/2 + 1, owners: map[owned]int{}, recall: newRecall()}
+	o := &oracle{w: w, g: g, owners: map[owned]int{}, recall: newRecall()}
+	o.promisers, o.quorum = w.k.quorums()
 	o.model.init(w.k.Limits.Sessions)
 	return o
 }
@@ -225,7 +227,7 @@ func (o *oracle) compare(p *proc, was *durable) {
 	o.holders()
 }
 
-// holders checks that every chosen slot has a durable copy in every quorum, or its holder is suspect (S6).
+// holders checks that every chosen slot has a durable copy in every quorum of promises, or its holder is suspect (S6).
 func (o *oracle) holders() {
 	for s := wire.Slot(1); s <= o.prefix; s++ {
 		without := 0
@@ -234,7 +236,7 @@ func (o *oracle) holders() {
 				without++
 			}
 		}
-		if without >= o.quorum {
+		if without >= o.promisers {
 			o.w.fail("S6", 0, s, "%d of %d disks do not hold what is chosen", without, o.w.k.Nodes)
 		}
 	}

@@ -76,7 +76,7 @@ func (p *proc) config(bootstrap bool) engine.Config {
 		NewStateMachine: func(wire.GroupID) engine.StateMachine { return kv.New() },
 		Transport:       p.port, FS: p.fs, SnapshotFS: snapFS{p.fs}, SegmentBytes: k.SegmentBytes,
 		Tick: k.Tick, HeartbeatTicks: k.HeartbeatTicks, ElectionTicks: k.ElectionTicks, Seed: p.w.o.Seed + uint64(p.life)<<32 + 1,
-		Mode: k.Mode, Backoff: k.Backoff, Learn: k.Learn, Groups: k.Groups, Fsync: k.Fsync, Window: k.Window, BatchBytes: k.BatchBytes, BatchDelay: k.BatchDelay, Compress: k.Compress, QueueBytes: k.QueueBytes,
+		Mode: k.Mode, Backoff: k.Backoff, Learn: k.Learn, Quorums: k.Quorums, Groups: k.Groups, Fsync: k.Fsync, Window: k.Window, BatchBytes: k.BatchBytes, BatchDelay: k.BatchDelay, Compress: k.Compress, QueueBytes: k.QueueBytes,
 		SnapshotBytes: k.SnapshotBytes, RetainBytes: k.RetainBytes, AcceptTornTail: p.acceptTorn,
 	}
 }

@@ -22,8 +22,7 @@ type suspicion struct {
 // rot damages the last records of a node's log, whether they were acknowledged or not. Never so many nodes at a time that they
 // could not be healed.
 func (n *nemesis) rot(p *proc) {
-	size := n.w.k.Nodes
-	if n.w.rotted() >= (size-1)/2 || n.w.relaxed() {
+	if n.w.rotted() >= n.w.k.spare() || n.w.relaxed() {
 		return
 	}
 	p.crash(false)

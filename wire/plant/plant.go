@@ -72,6 +72,7 @@ const (
 	ChosenTakenForAnyVote
 	TrimmedSlotAcked
 	PromiseWithoutVote
+	QuorumsApart
 	bugs
 )
 
@@ -89,6 +90,7 @@ var names = [bugs]string{
 	"incarnation ignored",
 	"promise for one slot not recorded", "watermark taken with a ballot of one slot", "word of a choice taken for a vote at another ballot",
 	"vote told for a slot that was trimmed", "refused vote raises the promise",
+	"quorums that need not intersect",
 }
 
 // SlowApply spends a tenth more processor time, in a busy wait after Apply. Nothing it does is wrong, so it is none of All:
