@@ -85,7 +85,7 @@ func parseSettings(args []string) (*pflag.FlagSet, *bench.Config, error) {
 		return nil, nil, plainer(err)
 	}
 	if fs.NArg() > 0 {
-		return nil, nil, fmt.Errorf("%q is not a flag", fs.Arg(0))
+		return nil, nil, fmt.Errorf("%q is not a flag; a side is flags as run has them, as in '--window 8'", fs.Arg(0))
 	}
 	settle(fs, &c)
 	return fs, &c, c.Validate()
