@@ -60,6 +60,9 @@ func TestAdapters(t *testing.T) {
 			drive(t, ctx, k, 2, 2, 1024, 1)
 			drive(t, ctx, k, 2000, 1, 128, 1)
 			drive(t, ctx, k, 1, 1, 16, 1)
+			if e.Bare {
+				return // it applies nothing: that all was acknowledged is all there is to see
+			}
 			if err := k.verify(ctx); err != nil {
 				t.Error(err)
 			}
@@ -88,8 +91,8 @@ func TestOneProcessWithoutFsync(t *testing.T) {
 // survivors that disagree.
 func TestKillLeader(t *testing.T) {
 	for _, e := range engines() {
-		if e.Name == "dragonboat-16" {
-			continue // its shards are gathered on node 1, which is the one that is killed
+		if e.Bare || e.Name == "dragonboat-16" {
+			continue // the first has no elections; the second's shards are gathered on node 1, which is the one that is killed
 		}
 		t.Run(e.Name, func(t *testing.T) {
 			t.Parallel()
