@@ -198,10 +198,10 @@
 //	power loss at every operation, KeepNames                506        0        0         0           0
 //	power loss at every operation, KeepContents             484       22        0         0           0
 //	process crash at every operation                        484       22        0         0           0
-//	EIO                                                     561       83        0         0           0
-//	ENOSPC                                                  597       83        0         0           0
-//	short write                                             295      205        0         0           0
-//	short write inside a sector                             327      173        0         0           0
+//	EIO                                                     559       85        0         0           0
+//	ENOSPC                                                  630       50        0         0           0
+//	short write                                             449       51        0         0           0
+//	short write inside a sector                             323      177        0         0           0
 //	EIO of a sync, success from then on                     396        0        0         0           0
 //	EMFILE                                                  152        0        0         0           0
 //	EIO of a read                                           112        0        0         0           0

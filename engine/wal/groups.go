@@ -12,7 +12,7 @@ type groupState struct {
 	promised wire.Ballot // the highest ballot promised for a range of slots, by a promise or by a vote
 	trimmed  wire.Slot   // slots up to here are only in a snapshot
 	slotMax  wire.Slot   // of the votes and of the promises for one slot in the active segment; 0: none
-	unmarked bool        // the record of trimmed found no room yet
+	asked    wire.Slot   // highest mark asked for; above trimmed: the record of it found no room yet
 
 	incarnations []byte // as the last promise record that had any tells them; they only grow
 }

@@ -45,10 +45,6 @@ type Log struct {
 	oldest uint64    // id of the oldest segment still needed
 	groups groupSet
 
-	// unrecorded are segments that nobody needs and that are not in sealed any more, but still on the disk as they were:
-	// the mark that would say so has found no room yet.
-	unrecorded []segment
-
 	hdr  [groupHeaderSize]byte
 	mark [groupHeaderSize]byte
 	vec  [][]byte

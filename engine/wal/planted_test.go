@@ -14,7 +14,7 @@ import (
 func TestPlanted(t *testing.T) {
 	for _, bug := range []plant.Bug{
 		plant.SyncRetried, plant.TornTailAlways, plant.EmptyDirectoryVotes, plant.ZeroIsEnd, plant.SegmentNameNotSynced,
-		plant.SegmentReusedEarly, plant.RecoveredNotSynced, plant.TailNotWiped,
+		plant.SegmentReusedEarly, plant.RecoveredNotSynced, plant.TailNotWiped, plant.TrimMarkForgotten,
 	} {
 		t.Run(bug.String(), func(t *testing.T) {
 			plant.Choose(bug)

@@ -34,14 +34,16 @@ type run struct {
 	before   int // acked before that sync: what is between them is in the last group
 
 	slots  map[wire.GroupID]wire.Slot
+	asked  map[wire.GroupID]wire.Slot // marks that found no room
 	ballot uint32
-	full   int // how often there was no room
+	full   int  // how often there was no room
+	unsure bool // the last item is a trim that found no room: a part of its write, even all of it but the end mark, may be there
 }
 
 // newRun makes a log of node to run a script on. salt tells the files of one use of a disk from those of another.
 func newRun(t testing.TB, m *vfs.Mem, node wire.NodeID, policy Policy) *run {
 	t.Helper()
-	r := &run{m: m, c: memConfig(m), slots: map[wire.GroupID]wire.Slot{}, ballot: 1}
+	r := &run{m: m, c: memConfig(m), slots: map[wire.GroupID]wire.Slot{}, asked: map[wire.GroupID]wire.Slot{}, ballot: 1}
 	r.c.Node, r.c.Policy = node, policy
 	r.l = bootstrapped(t, r.c)
 	return r
@@ -62,11 +64,14 @@ func (r *run) play(script []string) error {
 //	append G/SIZE ...   votes in the next slots of groups, each with one command of so many bytes
 //	promise G           at a new ballot
 //	sync | flush
-//	trim G KEEP         all but the last so many slots, after a flush, as a snapshot does
+//	trim G KEEP         all but the last so many slots, after a flush, as a snapshot does; without room it is not done
 //	reopen              close, open, replay: everything must be there
 func (r *run) do(line string) error {
 	op, rest, _ := strings.Cut(line, " ")
 	var g wire.GroupID
+	if r.unsure && (op == "append" || op == "promise" || op == "trim") { // what is written now goes where that was
+		r.items, r.unsure = r.items[:len(r.items)-1], false
+	}
 	switch op {
 	case "append":
 		return r.append(strings.Fields(rest))
@@ -124,22 +129,33 @@ func (r *run) flush() error {
 
 func (r *run) sync(sync func() (wire.LSN, error), durable bool) error {
 	_, err := sync()
-	if err == nil && durable && r.acked < len(r.items) {
-		r.before, r.acked = r.acked, len(r.items)
+	if err == nil && durable {
+		r.ack()
 	}
 	return err
+}
+
+// ack notes that everything is durable that was given to the log.
+func (r *run) ack() {
+	sure := len(r.items)
+	if r.unsure {
+		sure--
+	}
+	if r.acked < sure {
+		r.before, r.acked = r.acked, sure
+	}
 }
 
 func (r *run) trim(g wire.GroupID, keep wire.Slot) error {
 	if err := r.flush(); err != nil {
 		return err
 	}
-	mark := r.slots[g] - keep
+	mark := max(r.slots[g]-keep, r.asked[g]) // a mark that found no room is made up for
 	r.items = append(r.items, item{kind: wire.KindRecTrim, group: g, slot: mark})
 	err := r.l.Trim(g, mark+1)
-	if errors.As(err, new(*FullError)) {
-		r.full++
-		err = r.l.Trim(g, mark+1)
+	if errors.As(err, new(*FullError)) { // as in the engine nobody asks again before the next snapshot
+		r.full, r.unsure, r.asked[g] = r.full+1, true, mark
+		return nil
 	}
 	if err == nil {
 		r.returned = len(r.items)
@@ -151,17 +167,18 @@ func (r *run) reopen() error {
 	if err := r.l.Close(); err != nil {
 		return err
 	}
-	if r.acked < len(r.items) {
-		r.before, r.acked = r.acked, len(r.items)
-	}
+	r.ack()
 	l, rec, err := openReplay(r.c)
 	if err != nil {
 		return err
 	}
 	r.l = l
-	if o, _, err := r.outcome(rec, l.Verdict(), nil); o != complete || err != nil {
+	o, n, err := r.outcome(rec, l.Verdict(), nil)
+	if o != complete && !(r.unsure && o == torn) || err != nil {
 		return fmt.Errorf("an orderly restart: %v, %v", o, err)
 	}
+	r.items, r.unsure = r.items[:n], false
+	clear(r.asked)
 	return nil
 }
 
@@ -182,6 +199,9 @@ func stateOf(items []item) summary {
 		case wire.KindRecPromise:
 			s.promised[it.group] = max(s.promised[it.group], it.ballot)
 		case wire.KindRecTrim:
+			if it.slot == 0 {
+				continue // nothing to trim: no record
+			}
 			s.trimmed[it.group] = max(s.trimmed[it.group], it.slot)
 		}
 	}
@@ -270,7 +290,7 @@ func namesFile(err error) error {
 
 // fork is the run that goes on where a replay of n items on m ended.
 func (r *run) fork(m *vfs.Mem, l *Log, c Config, n int) *run {
-	f := &run{m: m, c: c, l: l, items: slices.Clone(r.items[:n]), returned: n, acked: n, before: n, ballot: r.ballot + 1}
+	f := &run{m: m, c: c, l: l, items: slices.Clone(r.items[:n]), returned: n, acked: n, before: n, ballot: r.ballot + 1, asked: map[wire.GroupID]wire.Slot{}}
 	f.slots = map[wire.GroupID]wire.Slot{1: r.slots[1] + 100, 2: r.slots[2] + 100}
 	return f
 }
