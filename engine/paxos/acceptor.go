@@ -1,9 +1,6 @@
 package paxos
 
 import (
-	"bytes"
-	"fmt"
-
 	"github.com/paxbench/paxbench/wire"
 	"github.com/paxbench/paxbench/wire/plant"
 )
@@ -33,13 +30,8 @@ func (r *Replica) onPrepare(m *wire.Message) {
 	}
 }
 
-// refuses says whether a higher ballot than b was promised.
-func (r *Replica) refuses(b wire.Ballot) bool {
-	if plant.Is(plant.TieWithoutNode) {
-		return b.Counter() < r.promised.Counter()
-	}
-	return b < r.promised
-}
+// refuses says whether a higher ballot than b was promised for all slots.
+func (r *Replica) refuses(b wire.Ballot) bool { return refuses(r.promised, b) }
 
 // onPrepareSlot is onPrepare for one slot alone. A proposer who asks about a slot that is known to be chosen is told what it
 // asks for.
@@ -53,19 +45,20 @@ func (r *Replica) onPrepareSlot(m *wire.Message) {
 		r.teach(m.From, m.Slot, e)
 		return
 	}
-	if p := r.promisedIn(e); m.Ballot < p {
-		r.reject(m, p)
+	higher, news := e.prepare(m.Ballot, r.promised)
+	if higher != 0 {
+		r.reject(m, higher)
 		return
 	}
-	if m.Ballot > e.promised {
+	if news {
 		r.recordSlotPromise(m.Slot, e, m.Ballot)
 	}
 	r.promiseSlot(m.From, m.Ballot, m.Slot)
 	r.overtaken(m.Slot, m.Ballot)
 }
 
-// promisedIn is the promise that holds in a slot: of those for all slots and for this one, the higher.
-func (r *Replica) promisedIn(e *entry) wire.Ballot { return max(r.promised, e.promised) }
+// promisedIn is the promise that holds in a slot.
+func (r *Replica) promisedIn(e *entry) wire.Ballot { return e.promisedUnder(r.promised) }
 
 // raiseSlot lifts the promise for one slot to b.
 func (r *Replica) raiseSlot(e *entry, b wire.Ballot) {
@@ -207,8 +200,8 @@ func (r *Replica) onAcceptSlot(m *wire.Message, from int) {
 		r.teach(m.From, m.Slot, e)
 		return
 	}
-	if p := r.promisedIn(e); m.Ballot < p {
-		r.reject(m, p)
+	if higher := e.accept(m.Ballot, r.promised); higher != 0 {
+		r.reject(m, higher)
 		return
 	}
 	voted := r.vote(m)
@@ -265,15 +258,11 @@ func (r *Replica) full(s wire.Slot) bool {
 // overtaken, and gets no answer. One of the same or a higher ballot may not (P2c): agreement is broken already, and going
 // on would spread it, so the node stops.
 func (r *Replica) consistent(e *entry, m *wire.Message) bool {
-	if bytes.Equal(e.value().Bytes(), m.Value.Bytes()) {
+	if e.agrees(m) {
 		return true
 	}
-	if m.Ballot < e.ballot {
-		r.stale++
-		return false
-	}
-	panic(fmt.Sprintf("BUG: paxos: slot %d: node %d proposes another value at ballot %v than is held at ballot %v (chosen: %v)",
-		m.Slot, m.From, m.Ballot, e.ballot, e.chosen))
+	r.stale++
+	return false
 }
 
 // ackRun is a run of neighbouring slots voted for in one output at one ballot: told with one Accepted. It holds the ballot

@@ -57,6 +57,7 @@
 //	replica.go   the type, its inputs and outputs      acceptor.go  promises and votes
 //	proposer.go  phase 1, phase 2, repeats             learner.go   chosen prefix, catching up
 //	election.go  ticks, probe, heartbeats, resigning   read.go      linearizable reads
+//	seat.go      an acceptor's rules for one slot      single/      one decree: the roles as small types
 //	quorum.go    tallies and the choice of a value     state.go     recovery from records
 //	suspect.go   damaged disks, healing, incarnations  basic.go     independent instances: proposer
 //	log.go       slots in a ring                       beacon.go    the same: who is alive, holes
