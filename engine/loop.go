@@ -71,6 +71,12 @@ type loop struct {
 	held       *wire.Buffer
 	heldFlight *flight
 
+	// Frames of peers were dropped because the group was overloaded, and the core was not told yet: proposals of missedBallot up to
+	// missedSlot, or chosen values only.
+	missed       bool
+	missedBallot wire.Ballot
+	missedSlot   wire.Slot
+
 	feeds     []*feed     // of subscribers, waiting
 	gathering bool        // something may wait in the gatherer
 	gathered  []*gathered // scratch
@@ -218,6 +224,7 @@ func (l *loop) step(f *wire.Buffer) {
 	}
 	if l.adds() && l.g.overloaded() && !l.next() {
 		l.g.count.peerDropped.Inc()
+		l.miss()
 		return
 	}
 	l.g.count.peerFrames.Inc()
@@ -230,6 +237,19 @@ func (l *loop) step(f *wire.Buffer) {
 // first few are taken, which need not be the first slots.
 func (l *loop) adds() bool {
 	return l.msg.Kind == wire.KindAccept || l.msg.Kind == wire.KindLearn || l.msg.Kind == wire.KindPrepare
+}
+
+// miss notes that the message was dropped.
+func (l *loop) miss() {
+	switch m := &l.msg; {
+	case m.Kind == wire.KindPrepare:
+		return // its sender repeats it
+	case m.Kind == wire.KindAccept && m.Ballot > l.missedBallot:
+		l.missedBallot, l.missedSlot = m.Ballot, m.Slot
+	case m.Kind == wire.KindAccept && m.Ballot == l.missedBallot:
+		l.missedSlot = max(l.missedSlot, m.Slot)
+	}
+	l.missed = true
 }
 
 // next says that the message brings the next slot's value.
@@ -285,6 +305,10 @@ func (l *loop) notices() {
 	if applied > l.applied {
 		l.applied = applied
 		l.core.Applied(applied)
+	}
+	if l.missed && !l.g.overloaded() {
+		l.core.Missed(l.missedBallot, l.missedSlot)
+		l.missed, l.missedBallot, l.missedSlot = false, 0, 0
 	}
 }
 

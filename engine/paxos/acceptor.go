@@ -227,6 +227,9 @@ func (r *Replica) vote(m *wire.Message) bool {
 	}
 	if e := r.log.get(m.Slot); (e == nil || !e.chosen && e.ballot != m.Ballot) && r.full(m.Slot) {
 		r.refused++
+		if m.Scope == wire.ScopeRange {
+			r.Missed(m.Ballot, m.Slot)
+		}
 		return false
 	}
 	e := r.log.ensure(m.Slot)
@@ -250,7 +253,11 @@ func (r *Replica) vote(m *wire.Message) bool {
 // snapshot has not taken over yet, or too much above the chosen prefix. In the second case the next slot's value is taken all the
 // same, and what was asked for with Fetch: they make the prefix grow. What is refused comes again (resend, Fetch).
 func (r *Replica) full(s wire.Slot) bool {
-	return r.log.prefixBytes > r.c.LogBytesMax || s > max(r.chosen+1, r.fetch.until) && r.log.ahead() > r.c.AheadBytesMax
+	ahead := r.c.AheadBytesMax
+	if s <= r.fetch.until {
+		ahead += 2 * fetchBytes // an answer; the leader may repeat more
+	}
+	return r.log.prefixBytes > r.c.LogBytesMax || s > r.chosen+1 && r.log.ahead() > ahead
 }
 
 // consistent says whether m asks for the value that is held in a slot that is chosen, or that m's ballot already proposed

@@ -19,6 +19,20 @@ type fetchState struct {
 	until wire.Slot // last slot asked for; 0: nothing asked
 	sent  uint64    // tick of the last Fetch
 	size  int       // bytes of the last Learn frame: what the next Fetch reckons with
+
+	missed wire.Slot // the highest slot that the leader followed has proposed and this replica had no room for
+	again  bool      // something was dropped since the last Fetch, and there is room now
+}
+
+// Missed tells that frames with values were dropped on their way to this replica, and that there is room again: proposals of
+// ballot b up to slot s, or, with s 0, chosen values only. What is still wanted of them is asked for soon, and not when the leader's
+// patience ends. Only the first frames of a burst may have found room, and a follower who is the last that a quorum needs
+// would take one slot for each of the leader's repeats: so it was for seconds after an election with many open slots.
+func (r *Replica) Missed(b wire.Ballot, s wire.Slot) {
+	r.begin()
+	if r.fetch.again = true; b == r.ballot && s > r.chosen && s-r.chosen <= wire.SlotsAheadMax {
+		r.fetch.missed = max(r.fetch.missed, s)
+	}
 }
 
 // noteChosen takes the word of ballot b's leader that every slot up to s is chosen.
@@ -70,10 +84,14 @@ func (r *Replica) source() (from wire.NodeID, upTo wire.Slot) {
 	if r.leader == r.c.Self {
 		return 0, 0
 	}
-	return r.leader, r.told.upTo
+	if r.log.prefixBytes > r.c.LogBytesMax { // what is not chosen yet would be refused again
+		return r.leader, r.told.upTo
+	}
+	return r.leader, max(r.told.upTo, r.fetch.missed)
 }
 
-// checkFetch runs once a tick on a follower: a gap that nothing in flight has filled for two ticks is asked for.
+// checkFetch runs once a tick on a follower: a gap that nothing in flight has filled for two ticks is asked for, and so is what
+// there was no room for.
 func (r *Replica) checkFetch() {
 	f := &r.fetch
 	if from, upTo := r.source(); from == 0 || upTo <= r.chosen {
@@ -85,7 +103,7 @@ func (r *Replica) checkFetch() {
 		return
 	}
 	patience := uint64(2)
-	if f.until != 0 {
+	if f.until != 0 && !f.again {
 		patience = uint64(r.c.RetransmitTicks)
 	}
 	if r.now-f.since >= patience && (f.until == 0 || r.now-f.sent >= patience) {
@@ -104,13 +122,14 @@ func (r *Replica) sendFetch() {
 		n = min(max(fetchBytes/r.fetch.size, fetchSlotsMin), fetchSlots)
 	}
 	r.fetch.until = min(upTo, r.chosen+wire.Slot(n))
-	r.fetch.sent = r.now
+	r.fetch.sent, r.fetch.again = r.now, false
 	r.send(from, &wire.Message{Kind: wire.KindFetch, Slot: r.chosen + 1, Until: r.fetch.until}, 0)
 }
 
-// onFetch sends a lagging replica the chosen values it asks for. Any replica that has them may: what is chosen is chosen.
-func (r *Replica) onFetch(m *wire.Message) {
-	if m.Slot == 0 || m.Slot > r.chosen {
+// onFetch sends a lagging replica the chosen values it asks for. Any replica that has them may: what is chosen is chosen. Those
+// that are still proposed here it is asked again to vote for.
+func (r *Replica) onFetch(m *wire.Message, from int) {
+	if m.Slot == 0 {
 		return
 	}
 	if m.Slot <= r.trimmed {
@@ -122,6 +141,16 @@ func (r *Replica) onFetch(m *wire.Message) {
 		e := r.log.get(s)
 		sent += e.frame.Len()
 		r.teach(m.From, s, e)
+	}
+	if r.role != Leader {
+		return
+	}
+	for s := max(m.Slot, r.chosen+1); s <= min(m.Until, r.next-1, m.Slot+fetchSlots) && sent < 2*fetchBytes; s++ {
+		if e := r.log.get(s); !e.votes.nodes.has(from) {
+			sent += e.frame.Len()
+			r.resent++
+			r.sendFrame(m.From, e.frame.Retain(), 0)
+		}
 	}
 }
 

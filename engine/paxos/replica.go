@@ -199,7 +199,7 @@ func (r *Replica) Step(m *wire.Message) {
 	case wire.KindAccepted:
 		r.onAccepted(m, from)
 	case wire.KindFetch:
-		r.onFetch(m)
+		r.onFetch(m, from)
 	case wire.KindLearn:
 		r.onLearn(m)
 	case wire.KindHealRequest:

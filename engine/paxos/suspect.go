@@ -240,7 +240,7 @@ func (r *Replica) stepSuspect(m *wire.Message, from int) {
 		}
 		r.noteChosen(m.Ballot, m.Chosen)
 	case wire.KindFetch:
-		r.onFetch(m)
+		r.onFetch(m, from)
 	case wire.KindLearn:
 		r.onLearn(m)
 	case wire.KindHealRequest:
@@ -310,7 +310,7 @@ func (r *Replica) serve(m *wire.Message) (near bool) {
 	if m.Slot > r.trimmed && m.Slot+2*wire.WindowMax >= r.chosen {
 		return true
 	}
-	r.onFetch(&wire.Message{Kind: wire.KindFetch, From: m.From, Slot: m.Slot, Until: r.chosen})
+	r.onFetch(&wire.Message{Kind: wire.KindFetch, From: m.From, Slot: m.Slot, Until: r.chosen}, r.index(m.From))
 	return false
 }
 
