@@ -16,6 +16,7 @@ type simConfig struct {
 	seed    uint64
 	nodes   int
 	workers int
+	most    int // violations
 	trace   bool
 	one     bool // --seed was given and --seeds was not
 
@@ -45,6 +46,9 @@ schedule again.`,
 			if c.workers < 1 {
 				return usagef("sim: --workers %d: it takes 1 or more", c.workers)
 			}
+			if c.most < 1 {
+				return usagef("sim: --findings %d: it takes 1 or more", c.most)
+			}
 			a.begin()
 			if c.explore != "" {
 				return a.explore(&c)
@@ -60,6 +64,7 @@ schedule again.`,
 	f.Uint64Var(&c.seed, "seed", 1, "seed of the first schedule; without --seeds only this one is played")
 	f.IntVar(&c.nodes, "nodes", 0, "nodes of each cluster; 0: drawn from the seed")
 	f.IntVar(&c.workers, "workers", runtime.GOMAXPROCS(0), "schedules played at a time")
+	f.IntVar(&c.most, "findings", 1, "end after so many violated schedules")
 	f.StringVar(&c.explore, "explore", "", "instead of schedules from seeds, visit every state of the core in this scope; \"list\" lists the scopes")
 	f.StringVar(&c.exploreOnly, "explore-only", "", "with --explore: check these properties only, as in S1,S7")
 	f.IntVar(&c.exploreMiB, "explore-memory", 4096, "with --explore: MiB for the states of the cluster; beyond, it ends without having visited all")
@@ -93,16 +98,21 @@ func (a *app) simMany(c *simConfig) error {
 	// Schedules make much garbage and keep little: a heap of some hundred megabytes is swept less often.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	last := time.Now()
-	b := sim.Batch{First: c.seed, Seeds: c.seeds, Nodes: c.nodes, Workers: c.workers, Stop: stop}
+	b := sim.Batch{First: c.seed, Seeds: c.seeds, Nodes: c.nodes, Workers: c.workers, Most: c.most, Stop: stop}
 	b.Progress = func(done uint64, s *sim.Summary) {
 		if now := time.Now(); now.Sub(last) >= 5*time.Second {
 			last = now
-			fmt.Fprintf(a.err, "%d of %d schedules, %.0f/s, %v simulated, 0 violations\n", done, c.seeds, s.Rate(), s.SimTime.Round(time.Second))
+			fmt.Fprintf(a.err, "%d of %d schedules, %.0f/s, %v simulated, %d violations\n", done, c.seeds, s.Rate(), s.SimTime.Round(time.Second), len(s.Found))
 		}
 	}
 	s := b.Run()
 	fmt.Fprintf(a.out, "%d schedules, %d events, %v simulated in %v: %.0f schedules/s on %d workers\n%v\n",
 		s.Schedules, s.Events, s.SimTime.Round(time.Second), s.Elapsed.Round(10*time.Millisecond), s.Rate(), c.workers, s.Counts)
+	if len(s.Found) > 1 {
+		for _, v := range s.Found[1:] {
+			fmt.Fprintf(a.out, "VIOLATED %v\nagain: %s\n", v, c.again(v))
+		}
+	}
 	if err := a.simVerdict(c, s.Violation, true); err != nil {
 		return err
 	}
@@ -126,10 +136,15 @@ func (a *app) simVerdict(c *simConfig, v *sim.Violation, trace bool) error {
 			fmt.Fprintln(a.out, line)
 		}
 	}
-	again := fmt.Sprintf("paxbench sim --seed %d --trace", v.Seed)
-	if c.nodes != 0 {
-		again += fmt.Sprintf(" --nodes %d", c.nodes)
-	}
-	fmt.Fprintf(a.out, "VIOLATED %v\nagain: %s\n", v, again)
+	fmt.Fprintf(a.out, "VIOLATED %v\nagain: %s\n", v, c.again(v))
 	return &codeError{exitViolated, nil}
+}
+
+// again is the command that plays a violated schedule once more.
+func (c *simConfig) again(v *sim.Violation) string {
+	s := fmt.Sprintf("paxbench sim --seed %d --trace", v.Seed)
+	if c.nodes != 0 {
+		s += fmt.Sprintf(" --nodes %d", c.nodes)
+	}
+	return s
 }

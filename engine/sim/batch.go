@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +17,7 @@ type Batch struct {
 	Nodes    int    // as in Options
 	Workers  int    // schedules played at a time; 0: one
 	Again    uint64 // every Again-th schedule is played twice and must give the same trace (S16); 0: 100
+	Most     int    // end after so many violations; 0: one
 	Stop     <-chan struct{}
 	Progress func(done uint64, s *Summary) // called after each schedule, by one goroutine at a time; nil: not
 }
@@ -26,14 +29,15 @@ type Summary struct {
 	SimTime   time.Duration
 	Elapsed   time.Duration
 	Counts    Counts
-	Violation *Violation // of the lowest seed among those found
-	Missing   []string   // counters among Vital that are zero: a batch of this size should have had some
+	Violation *Violation   // of the lowest seed among those found
+	Found     []*Violation // all, by seed
+	Missing   []string     // counters among Vital that are zero: a batch of this size should have had some
 }
 
 // Rate is schedules per second of real time.
 func (s *Summary) Rate() float64 { return float64(s.Schedules) / max(s.Elapsed.Seconds(), 1e-9) }
 
-// Run plays the schedules until all are done, one is violated, or Stop is closed.
+// Run plays the schedules until all are done, enough are violated, or Stop is closed.
 func (b Batch) Run() *Summary {
 	if b.Again == 0 {
 		b.Again = 100
@@ -51,7 +55,7 @@ func (b Batch) Run() *Summary {
 			return 0, false
 		default:
 		}
-		if s.Violation != nil || next-b.First >= b.Seeds {
+		if len(s.Found) >= max(b.Most, 1) || next-b.First >= b.Seeds {
 			return 0, false
 		}
 		next++
@@ -64,8 +68,10 @@ func (b Batch) Run() *Summary {
 		s.Events += uint64(r.Events)
 		s.SimTime += r.SimTime
 		s.Counts.Add(r.Counts)
-		if v := r.Violation; v != nil && (s.Violation == nil || v.Seed < s.Violation.Seed) {
-			s.Violation = v
+		if v := r.Violation; v != nil {
+			at, _ := slices.BinarySearchFunc(s.Found, v.Seed, func(o *Violation, seed uint64) int { return cmp.Compare(o.Seed, seed) })
+			s.Found = slices.Insert(s.Found, at, v)
+			s.Violation = s.Found[0]
 		}
 		s.Elapsed = time.Since(begin)
 		if b.Progress != nil {

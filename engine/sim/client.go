@@ -182,7 +182,7 @@ func (op *operation) arrive(to wire.NodeID) {
 		return
 	}
 	if p.pausedUntil > w.now {
-		w.after(time.Duration(p.pausedUntil-w.now), func() { op.arrive(to) })
+		w.after(min(time.Duration(p.pausedUntil-w.now), recheck), func() { op.arrive(to) })
 		return
 	}
 	r := p.reps[op.c.o.g-1]
