@@ -94,7 +94,7 @@ func (r *Replica) startBasic() {
 
 // reach is how far above the chosen prefix slots may be begun: a window for each node, all of which propose.
 func (r *Replica) reach() wire.Slot {
-	return wire.Slot(min(r.c.Window*len(r.c.Nodes), wire.SlotsAheadMax/2))
+	return wire.Slot(min(r.c.Window*len(r.nodes), wire.SlotsAheadMax/2))
 }
 
 // proposeBasic is Propose.
@@ -178,7 +178,7 @@ func (r *Replica) startRound(u *run) {
 // askSlot sends Prepare to those who have not promised.
 func (r *Replica) askSlot(u *run) {
 	u.at = r.now
-	r.sendTo(^u.grants.nodes, &wire.Message{
+	r.sendTo(r.members&^u.grants.nodes, &wire.Message{
 		Kind: wire.KindPrepare, Scope: wire.ScopeSlot, Ballot: u.ballot, Slot: u.slot, Incarnations: r.stamp,
 	}, u.lsn)
 }
@@ -247,7 +247,7 @@ func (r *Replica) promisedHere(s wire.Slot, b wire.Ballot) {
 
 // granted1 counts node i's promise; a quorum begins phase 2.
 func (r *Replica) granted1(u *run, i int) {
-	if u.grants.add(u.ballot, i) >= r.prepareQuorum {
+	if u.grants.add(u.ballot, i) >= r.configOf(u.slot).prepare {
 		r.startAccept(u)
 	}
 }
@@ -282,7 +282,7 @@ func (r *Replica) startAccept(u *run) {
 	r.log.put(e, f, u.ballot)
 	u.phase, u.at = accepting, r.now
 	e.sent = r.now
-	r.broadcastFrame(f, 0, ^nodeSet(0))
+	r.broadcastFrame(f, 0, r.configOf(u.slot).nodes)
 	r.record(wire.Record{
 		Kind: wire.KindAccept, Group: r.c.Group, Ballot: u.ballot, Slot: u.slot, Chosen: r.chosen, Scope: wire.ScopeSlot,
 		Frame: f.Retain(),
@@ -409,7 +409,7 @@ func (r *Replica) announce(s wire.Slot, b wire.Ballot) {
 	if !r.learners(owner).has(r.self) {
 		return
 	}
-	to := (nodeSet(1)<<len(r.c.Nodes) - 1) &^ r.learners(owner)
+	to := r.members &^ r.learners(owner)
 	if t := &r.basic.told; !t.add(to, b, s) {
 		r.flushTold()
 		*t = ackRun{to, b, s, 1}
@@ -434,7 +434,7 @@ func (r *Replica) onChosen(m *wire.Message) {
 			continue
 		}
 		if e := r.log.ensure(s); !e.chosen {
-			e.votes = tally{ballot: m.Ballot, nodes: ^nodeSet(0)}
+			e.votes = tally{ballot: m.Ballot, nodes: r.configOf(s).nodes}
 			e.told, e.sent = true, r.now
 			if plant.Is(plant.ChosenTakenForAnyVote) && e.frame != nil {
 				e.votes.ballot = e.ballot

@@ -19,8 +19,8 @@ func (r *Replica) basicTick() {
 		case u.phase == accepting && r.now-u.at >= uint64(r.c.RetransmitTicks):
 			u.at = r.now
 			e := r.log.get(u.slot)
-			missing := ^e.votes.nodes
-			r.resent += uint64(len(r.c.Nodes) - e.votes.nodes.with(r.self).size())
+			missing := (r.configOf(u.slot).nodes &^ e.votes.nodes).without(r.self)
+			r.resent += uint64(missing.size())
 			r.broadcastFrame(e.frame, 0, missing)
 		}
 	}
@@ -38,7 +38,7 @@ func (r *Replica) hears() bool {
 			n++
 		}
 	}
-	return n >= max(r.prepareQuorum, r.acceptQuorum) && !r.stalled && !r.suspect.on
+	return n >= max(r.configs[0].prepare, r.configs[0].accept) && !r.stalled && !r.suspect.on
 }
 
 // qualify finds out whether this replica takes proposals: only while it hears a quorum, and, with a distinguished proposer,
@@ -48,7 +48,7 @@ func (r *Replica) qualify() {
 	fit := r.hears()
 	role, leader := Follower, wire.NodeID(0)
 	if r.c.Backoff == BackoffDistinguished {
-		for i, n := range r.c.Nodes {
+		for i, n := range r.nodes {
 			if i == r.self && fit || i != r.self && r.peers[i].fit && r.now-r.peers[i].seen < uint64(r.c.ElectionTicks) {
 				leader = n
 				break
@@ -148,7 +148,7 @@ func (r *Replica) whoIsAhead() (from wire.NodeID, upTo wire.Slot) {
 	for k := range n {
 		i := (int(r.now/uint64(r.c.RetransmitTicks)) + k) % n
 		if p := &r.peers[i]; i != r.self && p.chosen > r.chosen && r.now-p.seen < uint64(r.c.ElectionTicks) {
-			return r.c.Nodes[i], p.chosen
+			return r.nodes[i], p.chosen
 		}
 	}
 	return 0, 0

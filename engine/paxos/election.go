@@ -150,7 +150,7 @@ func (r *Replica) onProbeAck(m *wire.Message, from int) {
 
 // granted counts an answer to the probe; a quorum starts the prepare.
 func (r *Replica) granted(b wire.Ballot, from int) {
-	if r.role == Probing && r.grants.add(b, from) >= r.prepareQuorum {
+	if r.role == Probing && r.grant(b, from) {
 		r.startPrepare()
 	}
 }
@@ -171,13 +171,13 @@ func (r *Replica) onReject(m *wire.Message) {
 // leaderTick sends heartbeats and repeats, and resigns when no quorum answers: a leader that is cut off must not let its
 // clients wait for ever, nor keep a returning node from electing one that is connected.
 func (r *Replica) leaderTick() {
-	alive := 1
+	alive := nodeSet(0).with(r.self)
 	for i := range r.peers {
 		if i != r.self && r.now-r.peers[i].seen < uint64(r.c.ElectionTicks) {
-			alive++
+			alive = alive.with(i)
 		}
 	}
-	if alive < r.acceptQuorum {
+	if !r.canChoose(alive) {
 		r.stepDown("no quorum answers")
 		return
 	}
@@ -190,8 +190,8 @@ func (r *Replica) leaderTick() {
 // sendHeartbeat tells each peer what was seen of it (heardVote), so that there is a frame for each.
 func (r *Replica) sendHeartbeat() {
 	r.beat = r.now
-	for i, n := range r.c.Nodes {
-		if i != r.self {
+	for i, n := range r.nodes {
+		if r.members.has(i) && i != r.self {
 			m := wire.Message{Kind: wire.KindHeartbeat, Ballot: r.ballot, Slot: r.peers[i].voted, Round: r.round, Incarnations: r.stamp}
 			r.send(n, &m, 0)
 		}

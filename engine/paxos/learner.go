@@ -161,11 +161,11 @@ func (r *Replica) teach(to wire.NodeID, s wire.Slot, e *entry) {
 
 // learners is the set of nodes that acceptors tell of a vote which node index owner asked for.
 func (r *Replica) learners(owner int) nodeSet {
-	switch n := len(r.c.Nodes); {
+	switch n := len(r.nodes); {
 	case r.c.Learn == LearnOne:
 		return nodeSet(0).with(owner)
 	case r.c.Learn == LearnAll:
-		return nodeSet(1)<<n - 1
+		return r.members
 	default:
 		set := nodeSet(0)
 		for i := range int(r.c.Learn) {
@@ -190,7 +190,7 @@ func (r *Replica) counted(s wire.Slot, b wire.Ballot, i int) {
 	if b > e.votes.ballot {
 		e.votes.reset(b)
 	}
-	if e.votes.add(b, i) >= r.acceptQuorum {
+	if c := r.configOf(s); c.nodes.has(i) && e.votes.add(b, i) >= c.accept {
 		r.settle(s, e)
 	}
 }
@@ -198,7 +198,7 @@ func (r *Replica) counted(s wire.Slot, b wire.Ballot, i int) {
 // settle marks slot s as chosen if a quorum voted there and this replica has the value: that of its own vote at the
 // quorum's ballot, or at a higher one, which is for the same value (P2b).
 func (r *Replica) settle(s wire.Slot, e *entry) {
-	if e.chosen || e.frame == nil || e.votes.nodes.size() < r.acceptQuorum || e.ballot < e.votes.ballot {
+	if e.chosen || e.frame == nil || e.votes.nodes.size() < r.configOf(s).accept || e.ballot < e.votes.ballot {
 		return
 	}
 	r.nowChosen(s, e)

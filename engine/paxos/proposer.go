@@ -94,7 +94,7 @@ func (r *Replica) askPromise(i int) {
 			r.askHeal(i)
 			return
 		}
-		r.send(r.c.Nodes[i], &wire.Message{Kind: wire.KindPrepare, Ballot: r.ballot, Slot: p.need, Incarnations: r.stamp}, r.prepLSN)
+		r.send(r.nodes[i], &wire.Message{Kind: wire.KindPrepare, Ballot: r.ballot, Slot: p.need, Incarnations: r.stamp}, r.prepLSN)
 	}
 }
 
@@ -111,7 +111,7 @@ func (r *Replica) repeatPrepare() {
 			r.askPromise(i)
 		case p.whole && r.role == Preparing && since >= uint64(r.c.HeartbeatTicks):
 			p.asked = r.now
-			r.send(r.c.Nodes[i], &wire.Message{Kind: wire.KindPrepare, Ballot: r.ballot, Slot: wire.SlotMax}, r.prepLSN)
+			r.send(r.nodes[i], &wire.Message{Kind: wire.KindPrepare, Ballot: r.ballot, Slot: wire.SlotMax}, r.prepLSN)
 		}
 	}
 }
@@ -125,7 +125,7 @@ func (r *Replica) ownPromiseDurable() {
 
 // countPromise counts node i's whole promise; a quorum makes this replica the leader.
 func (r *Replica) countPromise(i int) {
-	if r.grants.add(r.ballot, i) >= r.prepareQuorum {
+	if r.grant(r.ballot, i) {
 		r.lead()
 	}
 }
@@ -333,7 +333,7 @@ func (r *Replica) proposeIn(s wire.Slot, f *wire.Buffer) {
 	}
 	r.log.put(e, f, r.ballot)
 	e.sent = r.now
-	r.broadcastFrame(f, 0, ^nodeSet(0))
+	r.broadcastFrame(f, 0, r.configOf(s).nodes)
 	r.record(wire.Record{
 		Kind: wire.KindAccept, Group: r.c.Group, Ballot: r.ballot, Slot: s, Chosen: r.chosen, Frame: f.Retain(),
 	})
@@ -386,8 +386,8 @@ func (r *Replica) resend() {
 			continue
 		}
 		e.sent = r.now
-		missing := ^e.votes.nodes
-		r.resent += uint64(len(r.c.Nodes) - e.votes.nodes.with(r.self).size())
+		missing := (r.configOf(s).nodes &^ e.votes.nodes).without(r.self)
+		r.resent += uint64(missing.size())
 		r.broadcastFrame(e.frame, 0, missing)
 	}
 }

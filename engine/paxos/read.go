@@ -40,7 +40,7 @@ func (r *Replica) Read(token uint64) Outcome {
 		q.slot = r.chosen
 	}
 	r.reads = append(r.reads, q)
-	if r.acceptQuorum == 1 || plant.Is(plant.ReadUnconfirmed) {
+	if r.confirms(nodeSet(0).with(r.self)) || plant.Is(plant.ReadUnconfirmed) {
 		r.confirmReads()
 	}
 	return Taken
@@ -54,23 +54,27 @@ func (r *Replica) failReads() {
 	r.reads = r.reads[:0]
 }
 
+// confirms says whether no other leader can have chosen anything that this one does not know, if these nodes promised nothing
+// higher: they are a quorum of votes in every configuration that is in force. Among independent instances they are to tell how
+// far they have voted: a quorum of promises has a member in common with whichever quorum voted.
+func (r *Replica) confirms(nodes nodeSet) bool {
+	if r.basic != nil {
+		return r.configs[0].prepared(nodes)
+	}
+	return r.canChoose(nodes)
+}
+
 // confirmReads answers the reads of every round that a quorum, this replica included, has confirmed.
 func (r *Replica) confirmReads() {
-	n, quorum := 0, r.acceptQuorum
-	if r.basic != nil {
-		quorum = r.prepareQuorum // it has a member in common with whichever quorum voted
-	}
+	n := 0
 	for _, q := range r.reads {
-		confirmed := 1
-		if plant.Is(plant.ReadUnconfirmed) {
-			confirmed = quorum
-		}
+		confirmed := nodeSet(0).with(r.self)
 		for i := range r.peers {
 			if i != r.self && r.peers[i].round >= q.round {
-				confirmed++
+				confirmed = confirmed.with(i)
 			}
 		}
-		if confirmed < quorum {
+		if !r.confirms(confirmed) && !plant.Is(plant.ReadUnconfirmed) {
 			break // rounds only grow along the queue
 		}
 		if r.basic != nil {

@@ -10,10 +10,12 @@ import (
 // Replica is one member's state of one group: acceptor, proposer and learner over one log. See the package comment.
 type Replica struct {
 	c    Config
-	self int // index of Self in c.Nodes
+	self int // index of Self in nodes
 
-	// Any prepareQuorum nodes share one with any acceptQuorum nodes.
-	prepareQuorum, acceptQuorum int
+	// Who decides which slots (members.go). Sets of nodes, and peers, go by the index in nodes.
+	nodes   []wire.NodeID
+	configs []members // in slot order; never empty
+	members nodeSet   // of all configs
 
 	// Acceptor.
 	promised wire.Ballot // no vote below; a promise leaves only when the record of it is durable
@@ -103,18 +105,8 @@ func New(c Config, st *State) *Replica {
 		jump:    wire.BallotJumpMax,
 		told:    st.told,
 		rng:     rng(c.Seed ^ uint64(c.Self)<<32 ^ uint64(c.Group)),
-		peers:   make([]peer, len(c.Nodes)),
 	}
-	q := c.Quorums.of(len(c.Nodes))
-	r.prepareQuorum, r.acceptQuorum = q.Prepare, q.Accept
-	if plant.Is(plant.QuorumsApart) {
-		r.prepareQuorum = max(1, len(c.Nodes)-r.acceptQuorum)
-	}
-	for i, n := range c.Nodes {
-		if n == c.Self {
-			r.self = i
-		}
-	}
+	r.found()
 	r.recoverIncarnations(st)
 	for s := st.snapshot + 1; s <= st.chosen; s++ {
 		r.deliver(s)
@@ -138,9 +130,9 @@ func (g *rng) below(n int) uint64 {
 	return (z ^ z>>31) % uint64(n)
 }
 
-// index returns the position of node n among the members, or -1.
+// index returns the index of node n, or -1.
 func (r *Replica) index(n wire.NodeID) int {
-	for i, m := range r.c.Nodes {
+	for i, m := range r.nodes {
 		if m == n {
 			return i
 		}
@@ -428,7 +420,7 @@ func (r *Replica) sendTo(to nodeSet, m *wire.Message, gate wire.LSN) {
 	case 0:
 		return
 	case 1:
-		r.send(r.c.Nodes[to.first()], m, gate)
+		r.send(r.nodes[to.first()], m, gate)
 		return
 	}
 	r.sign(m)
@@ -447,12 +439,12 @@ func (r *Replica) sendFrame(to wire.NodeID, f *wire.Buffer, gate wire.LSN) {
 
 // broadcast appends a message to every peer: encoded once.
 func (r *Replica) broadcast(m *wire.Message, gate wire.LSN) {
-	r.sendTo(^nodeSet(0), m, gate)
+	r.sendTo(r.members.without(r.self), m, gate)
 }
 
 // broadcastFrame appends a frame to every peer in the set, taking a reference for each.
 func (r *Replica) broadcastFrame(f *wire.Buffer, gate wire.LSN, to nodeSet) {
-	for i, n := range r.c.Nodes {
+	for i, n := range r.nodes {
 		if i != r.self && to.has(i) {
 			r.sendFrame(n, f.Retain(), gate)
 		}

@@ -73,8 +73,8 @@ const healSkip = 64
 
 // recoverIncarnations takes over what was recorded, and whether the disk is to be trusted.
 func (r *Replica) recoverIncarnations(st *State) {
-	r.incarnations = make([]uint64, len(r.c.Nodes))
-	for i, n := range r.c.Nodes {
+	r.incarnations = make([]uint64, len(r.nodes))
+	for i, n := range r.nodes {
 		r.incarnations[i] = st.incarnations[n]
 	}
 	r.restamp()
@@ -115,7 +115,7 @@ func (s *State) loadIncarnations(p []byte) {
 
 // appendIncarnations encodes the known incarnations, with own as the number of this replica.
 func (r *Replica) appendIncarnations(dst []byte, own uint64) []byte {
-	for i, n := range r.c.Nodes {
+	for i, n := range r.nodes {
 		number := r.incarnations[i]
 		if i == r.self {
 			number = own
@@ -255,16 +255,17 @@ func (r *Replica) stepSuspect(m *wire.Message, from int) {
 // healQuorum is how many others have to answer: so many that one of them is in every quorum without this replica, and that
 // any two healing quorums share a node.
 func (r *Replica) healQuorum() int {
-	n := len(r.c.Nodes)
-	return max(majority(n), n-min(r.prepareQuorum, r.acceptQuorum)+1)
+	c := &r.configs[0]
+	n := c.nodes.size()
+	return max(majority(n), n-min(c.prepare, c.accept)+1)
 }
 
 // checkStuck tells once that there are not enough others left to be healed by.
 func (r *Replica) checkStuck() {
-	if left := len(r.c.Nodes) - 1 - r.suspect.others.size(); left < r.healQuorum() && !r.suspect.stuck {
+	if left := len(r.nodes) - 1 - r.suspect.others.size(); left < r.healQuorum() && !r.suspect.stuck {
 		r.suspect.stuck = true
 		r.event(Event{Kind: EventCannotHeal, Reason: fmt.Sprintf("%d of %d nodes are suspect or alone, %d others that are not are needed",
-			len(r.c.Nodes)-left, len(r.c.Nodes), r.healQuorum())})
+			len(r.nodes)-left, len(r.nodes), r.healQuorum())})
 	}
 }
 
@@ -300,7 +301,7 @@ func (r *Replica) askHeal(i int) {
 		p.restart(r.chosen + 1)
 		p.asked = r.now
 	}
-	r.send(r.c.Nodes[i], &wire.Message{
+	r.send(r.nodes[i], &wire.Message{
 		Kind: wire.KindHealRequest, Slot: p.need, Incarnations: r.appendIncarnations(nil, r.suspect.attempt),
 	}, 0)
 }
