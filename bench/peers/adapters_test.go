@@ -6,19 +6,27 @@ import (
 	"testing"
 	"time"
 
+	"github.com/paxbench/paxbench/bench/peers/node"
 	"github.com/paxbench/paxbench/bench/peers/peer"
 )
 
 // The test binary is the node's program too: clusters in tests are of real processes.
 func TestMain(m *testing.M) {
-	if text := os.Getenv(nodeVariable); text != "" {
-		os.Exit(nodeMain(text))
+	if text := os.Getenv(node.Variable); text != "" {
+		os.Exit(node.Main(text, findEngine))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	removeRaft37()
+	os.Exit(code)
 }
 
 func testCluster(t *testing.T, e peer.Engine, single, fsync bool) (context.Context, *cluster) {
 	t.Helper()
+	if e.Program != nil { // built before the clock starts
+		if _, err := e.Program(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Second)
 	t.Cleanup(cancel)
 	k, err := startCluster(ctx, clusterConfig{Engine: e, Replicas: 3, Single: single, Dir: t.TempDir(), Fsync: fsync, GOGC: 400})

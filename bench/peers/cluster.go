@@ -14,6 +14,7 @@ import (
 	"time"
 
 	ports "github.com/paxbench/paxbench/bench/cluster"
+	"github.com/paxbench/paxbench/bench/peers/node"
 	"github.com/paxbench/paxbench/bench/peers/peer"
 )
 
@@ -57,7 +58,7 @@ type process struct {
 	cmd     *exec.Cmd
 	stdin   *os.File
 	enc     *json.Encoder
-	replies chan reply
+	replies chan node.Reply
 	logPath string
 	exited  chan struct{}
 	killed  bool
@@ -98,9 +99,9 @@ func startCluster(ctx context.Context, c clusterConfig) (_ *cluster, err error) 
 		}
 	}
 	for _, g := range groups {
-		nc := nodeConfig{Engine: c.Engine.Name, IDs: g, Addrs: addrs, Dir: k.dir, Fsync: c.Fsync, Fast: c.Fast}
+		nc := node.Config{Engine: c.Engine.Name, IDs: g, Addrs: addrs, Dir: k.dir, Fsync: c.Fsync, Fast: c.Fast}
 		if c.Profile != "" {
-			nc.Profile = filepath.Join(c.Profile, c.Engine.Name+"-"+idList(g)+".pprof")
+			nc.Profile = filepath.Join(c.Profile, c.Engine.Name+"-"+node.IDList(g)+".pprof")
 		}
 		p, err := k.spawn(nc)
 		if err != nil {
@@ -117,8 +118,8 @@ func startCluster(ctx context.Context, c clusterConfig) (_ *cluster, err error) 
 	return k, err
 }
 
-func (k *cluster) spawn(nc nodeConfig) (*process, error) {
-	name := "process-" + strings.ReplaceAll(idList(nc.IDs), ",", "-")
+func (k *cluster) spawn(nc node.Config) (*process, error) {
+	name := "process-" + strings.ReplaceAll(node.IDList(nc.IDs), ",", "-")
 	work := filepath.Join(k.dir, name)
 	if err := os.Mkdir(work, 0o755); err != nil {
 		return nil, err
@@ -128,7 +129,11 @@ func (k *cluster) spawn(nc nodeConfig) (*process, error) {
 			return nil, err
 		}
 	}
-	self, err := os.Executable()
+	program := os.Executable
+	if k.config.Engine.Program != nil {
+		program = k.config.Engine.Program
+	}
+	self, err := program()
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +141,7 @@ func (k *cluster) spawn(nc nodeConfig) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{ids: nc.IDs, logPath: filepath.Join(work, "log"), replies: make(chan reply, 1), exited: make(chan struct{})}
+	p := &process{ids: nc.IDs, logPath: filepath.Join(work, "log"), replies: make(chan node.Reply, 1), exited: make(chan struct{})}
 	logFile, err := os.Create(p.logPath)
 	if err != nil {
 		return nil, err
@@ -156,8 +161,8 @@ func (k *cluster) spawn(nc nodeConfig) (*process, error) {
 	p.cmd = exec.Command(self)
 	p.cmd.Dir = work
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = in, logFile, logFile
-	p.cmd.ExtraFiles = []*os.File{outWrite} // replyFD
-	p.cmd.Env = append(os.Environ(), nodeVariable+"="+string(text), fmt.Sprintf("GOGC=%d", k.config.GOGC))
+	p.cmd.ExtraFiles = []*os.File{outWrite} // node.ReplyFD
+	p.cmd.Env = append(os.Environ(), node.Variable+"="+string(text), fmt.Sprintf("GOGC=%d", k.config.GOGC))
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the terminal's ^C is for us
 	if err := p.cmd.Start(); err != nil {
 		inWrite.Close()
@@ -169,7 +174,7 @@ func (k *cluster) spawn(nc nodeConfig) (*process, error) {
 	read.Go(func() {
 		defer out.Close()
 		for dec := json.NewDecoder(out); ; {
-			var a reply
+			var a node.Reply
 			if dec.Decode(&a) != nil {
 				return
 			}
@@ -177,7 +182,7 @@ func (k *cluster) spawn(nc nodeConfig) (*process, error) {
 		}
 	})
 	go func() {
-		// Not an error of ours: an end that nobody asked for shows where a reply is awaited.
+		// Not an error of ours: an end that nobody asked for shows where a node.Reply is awaited.
 		_ = p.cmd.Wait()
 		read.Wait()
 		close(p.exited)
@@ -186,10 +191,10 @@ func (k *cluster) spawn(nc nodeConfig) (*process, error) {
 }
 
 // reply awaits the answer to a request, or the first sign of life.
-func (p *process) reply(ctx context.Context, limit time.Duration) (reply, error) {
+func (p *process) reply(ctx context.Context, limit time.Duration) (node.Reply, error) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
-	name := "replica " + idList(p.ids)
+	name := "replica " + node.IDList(p.ids)
 	select {
 	case a := <-p.replies:
 		if a.Error != "" {
@@ -197,11 +202,11 @@ func (p *process) reply(ctx context.Context, limit time.Duration) (reply, error)
 		}
 		return a, nil
 	case <-p.exited:
-		return reply{}, fmt.Errorf("%s ended: %s; the end of its log:\n%s", name, p.cmd.ProcessState, p.tail())
+		return node.Reply{}, fmt.Errorf("%s ended: %s; the end of its log:\n%s", name, p.cmd.ProcessState, p.tail())
 	case <-timer.C:
-		return reply{}, fmt.Errorf("%s does not answer within %s; the end of its log:\n%s", name, limit, p.tail())
+		return node.Reply{}, fmt.Errorf("%s does not answer within %s; the end of its log:\n%s", name, limit, p.tail())
 	case <-ctx.Done():
-		return reply{}, context.Cause(ctx)
+		return node.Reply{}, context.Cause(ctx)
 	}
 }
 
@@ -213,20 +218,20 @@ func (p *process) tail() string {
 	return string(b[max(0, len(b)-logTail):])
 }
 
-func (p *process) ask(ctx context.Context, r request, limit time.Duration) (reply, error) {
+func (p *process) ask(ctx context.Context, r node.Request, limit time.Duration) (node.Reply, error) {
 	if err := p.enc.Encode(r); err != nil {
-		return reply{}, fmt.Errorf("replica %s: %w; the end of its log:\n%s", idList(p.ids), err, p.tail())
+		return node.Reply{}, fmt.Errorf("replica %s: %w; the end of its log:\n%s", node.IDList(p.ids), err, p.tail())
 	}
 	return p.reply(ctx, limit)
 }
 
 // each asks all processes that were not killed.
-func (k *cluster) each(ctx context.Context, op string, fn func(*process, reply)) error {
+func (k *cluster) each(ctx context.Context, op string, fn func(*process, node.Reply)) error {
 	for _, p := range k.processes {
 		if p.killed {
 			continue
 		}
-		a, err := p.ask(ctx, request{Op: op}, stateLimit)
+		a, err := p.ask(ctx, node.Request{Op: op}, stateLimit)
 		if err != nil {
 			return err
 		}
@@ -240,7 +245,7 @@ func (k *cluster) leader(ctx context.Context) (*process, error) {
 	for deadline := time.Now().Add(leaderLimit); ; {
 		var leader *process
 		leaders := 0
-		err := k.each(ctx, "state", func(p *process, a reply) {
+		err := k.each(ctx, "state", func(p *process, a node.Reply) {
 			for _, r := range a.Replicas {
 				if r.Leads {
 					leaders++
@@ -265,13 +270,13 @@ func (k *cluster) leader(ctx context.Context) (*process, error) {
 
 // usage is what a load has used.
 type usage struct {
-	counters
+	node.Counters
 	Disk diskCounters
 }
 
 // usage is what all processes, and the disk, have done so far.
 func (k *cluster) usage(ctx context.Context) (u usage, err error) {
-	if err = k.each(ctx, "counters", func(_ *process, a reply) { u.counters = u.plus(*a.Counters) }); err != nil {
+	if err = k.each(ctx, "counters", func(_ *process, a node.Reply) { u.Counters = u.Plus(*a.Counters) }); err != nil {
 		return u, err
 	}
 	u.Disk, err = diskstat(k.config.Device)
@@ -288,7 +293,7 @@ func (k *cluster) load(ctx context.Context, l peer.Load) (peer.Result, usage, er
 	if err != nil {
 		return peer.Result{}, usage{}, err
 	}
-	a, err := leader.ask(ctx, request{Op: "load", Load: &l, Base: k.base}, l.Length+loadMargin)
+	a, err := leader.ask(ctx, node.Request{Op: "load", Load: &l, Base: k.base}, l.Length+loadMargin)
 	if err != nil {
 		return peer.Result{}, usage{}, err
 	}
@@ -301,7 +306,7 @@ func (k *cluster) load(ctx context.Context, l peer.Load) (peer.Result, usage, er
 	if a.Result.Failed > 0 {
 		return *a.Result, usage{}, fmt.Errorf("%d commands failed: %s", a.Result.Failed, a.Result.Error)
 	}
-	return *a.Result, usage{after.counters.minus(before.counters), after.Disk.minus(before.Disk)}, nil
+	return *a.Result, usage{after.Counters.Minus(before.Counters), after.Disk.minus(before.Disk)}, nil
 }
 
 // errDisagree: replicas did not apply what was acknowledged.
@@ -311,8 +316,8 @@ var errDisagree = errors.New("replicas disagree")
 // applied.
 func (k *cluster) verify(ctx context.Context) error {
 	for deadline := time.Now().Add(agreeLimit); ; {
-		var states []replicaState
-		if err := k.each(ctx, "state", func(_ *process, a reply) { states = append(states, a.Replicas...) }); err != nil {
+		var states []node.ReplicaState
+		if err := k.each(ctx, "state", func(_ *process, a node.Reply) { states = append(states, a.Replicas...) }); err != nil {
 			return err
 		}
 		agree := true
@@ -342,7 +347,7 @@ func (k *cluster) kill(p *process) {
 func (k *cluster) stop() {
 	for _, p := range k.processes {
 		if !p.killed {
-			_ = p.enc.Encode(request{Op: "stop"}) // it may have ended
+			_ = p.enc.Encode(node.Request{Op: "stop"}) // it may have ended
 		}
 	}
 	timer := time.NewTimer(stopLimit)

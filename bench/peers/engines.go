@@ -15,7 +15,7 @@ import (
 // engines is every side there is, ours first.
 func engines() []peer.Engine {
 	return []peer.Engine{
-		paxos.Engine(), paxos.ClientEngine(), etcdraft.Engine(), hashicorp.Engine(), dragonboat.Engine(1), dragonboat.Engine(16), pipe.Engine(),
+		paxos.Engine(), paxos.ClientEngine(), etcdraft.Engine(), etcdRaft37(), hashicorp.Engine(), dragonboat.Engine(1), dragonboat.Engine(16), pipe.Engine(),
 	}
 }
 

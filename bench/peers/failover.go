@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/paxbench/paxbench/bench/env"
+	"github.com/paxbench/paxbench/bench/peers/node"
 	"github.com/paxbench/paxbench/bench/peers/peer"
 	"github.com/paxbench/paxbench/bench/peerstable"
 )
@@ -29,7 +30,7 @@ const (
 
 func failoverCommand(ctx context.Context, args []string) error {
 	set := flag.NewFlagSet("failover", flag.ContinueOnError)
-	names := set.String("engines", "paxbench,etcd-raft,hashicorp-raft,dragonboat", "comma-separated; see the command engines")
+	names := set.String("engines", "paxbench,etcd-raft,etcd-raft-3.7,hashicorp-raft,dragonboat", "comma-separated; see the command engines")
 	var c failoverConfig
 	set.IntVar(&c.Trials, "trials", 20, "kills of each engine, with each kind of timeouts; engines take turns")
 	set.IntVar(&c.Replicas, "replicas", 3, "of each cluster")
@@ -61,7 +62,11 @@ func failoverCommand(ctx context.Context, args []string) error {
 			return fmt.Errorf("%w: %s has no leaders", errUsage, name)
 		}
 		sides = append(sides, e)
-		rec.Engines = append(rec.Engines, engineRecord{Name: e.Name, Module: e.Module, Version: moduleVersion(e.Module), Settings: e.Settings})
+		d, err := describe(e)
+		if err != nil {
+			return err
+		}
+		rec.Engines = append(rec.Engines, d)
 	}
 	err := rec.run(ctx, sides, kinds, *dir)
 	rec.Env = env.Collect(*dir)
@@ -118,14 +123,14 @@ func (rec failoverRecord) trial(ctx context.Context, e peer.Engine, fast bool, d
 		return t, err
 	}
 	for i, p := range k.processes {
-		if _, err := p.ask(ctx, request{Op: "probe", Rate: rec.Config.Rate, Base: uint64(i+1) << 40}, stateLimit); err != nil {
+		if _, err := p.ask(ctx, node.Request{Op: "probe", Rate: rec.Config.Rate, Base: uint64(i+1) << 40}, stateLimit); err != nil {
 			return t, err
 		}
 	}
 	if err := sleep(ctx, failoverLoad); err != nil {
 		return t, err
 	}
-	a, err := leader.ask(ctx, request{Op: "probed"}, stateLimit)
+	a, err := leader.ask(ctx, node.Request{Op: "probed"}, stateLimit)
 	if err != nil {
 		return t, err
 	}
@@ -147,7 +152,7 @@ func (rec failoverRecord) trial(ctx context.Context, e peer.Engine, fast bool, d
 // firstAfter waits until a process has acknowledged a command after the kill, and says when, and how many have been.
 func (k *cluster) firstAfter(ctx context.Context, killed int64) (first int64, acked uint64, err error) {
 	for deadline := time.Now().Add(failoverLimit); ; {
-		err := k.each(ctx, "probed", func(_ *process, a reply) {
+		err := k.each(ctx, "probed", func(_ *process, a node.Reply) {
 			acked += a.Probed.Commands
 			if f := a.Probed.First; f > killed && (first == 0 || f < first) {
 				first = f
@@ -169,7 +174,7 @@ func (k *cluster) firstAfter(ctx context.Context, killed int64) (first int64, ac
 func (k *cluster) appliedAtLeast(ctx context.Context, acked uint64) error {
 	for deadline := time.Now().Add(agreeLimit); ; {
 		fewest := ^uint64(0)
-		if err := k.each(ctx, "state", func(_ *process, a reply) {
+		if err := k.each(ctx, "state", func(_ *process, a node.Reply) {
 			for _, r := range a.Replicas {
 				fewest = min(fewest, r.Commands)
 			}

@@ -16,6 +16,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/paxbench/paxbench/bench/peers/node"
 )
 
 // Exit codes, as paxbench's.
@@ -26,12 +28,13 @@ const (
 )
 
 func main() {
-	if text := os.Getenv(nodeVariable); text != "" {
-		os.Exit(nodeMain(text))
+	if text := os.Getenv(node.Variable); text != "" {
+		os.Exit(node.Main(text, findEngine))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := command(ctx, os.Args[1:])
 	stop()
+	removeRaft37()
 	switch {
 	case err == nil || errors.Is(err, flag.ErrHelp):
 		return
@@ -61,7 +64,11 @@ func command(ctx context.Context, args []string) error {
 		return tableCommand(args[1:])
 	case "engines":
 		for _, e := range engines() {
-			fmt.Printf("%-16s %s %s\n    %s\n", e.Name, e.Module, moduleVersion(e.Module), e.Settings)
+			d, err := describe(e)
+			if err != nil {
+				return err
+			}
+			fmt.Printf("%-16s %s %s\n    %s\n", d.Name, d.Module, d.Version, d.Settings)
 		}
 		return nil
 	}

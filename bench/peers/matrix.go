@@ -33,9 +33,10 @@ var matrices = map[string][]cell{
 	"quick": {
 		call(16, 1), call(16, 256), call(16, 16384), openHalf(16, 16384), block(16, 256), block(16, 16384), block(1024, 256),
 	},
+	"brief": {call(16, 1), call(16, 256), call(16, 16384), block(16, 256), block(16, 16384)},
 	"standard": {
 		call(16, 1), call(16, 16), call(16, 256), call(16, 4096), call(16, 16384), openHalf(16, 16384),
-		call(128, 256), call(128, 16384), call(1024, 1), call(1024, 256), call(1024, 4096),
+		call(128, 1), call(128, 16), call(128, 256), call(128, 16384), call(1024, 1), call(1024, 256), call(1024, 4096),
 		block(16, 256), block(16, 4096), block(16, 16384),
 		block(128, 256), block(128, 16384), block(1024, 256), block(1024, 16384),
 	},
@@ -71,7 +72,7 @@ func parseCells(text string) ([]cell, error) {
 			c.Block = blockOf[c.Outstanding]
 		}
 		if err != nil || api != "call" && api != "block" && api != "open" || c.Size < 8 || c.Outstanding < 1 || c.Block == 0 {
-			return nil, fmt.Errorf("%w: cells %q: want quick, standard, peak, all, or a list like call:16:256,block:16:16384 (api:bytes:outstanding; call, block or open; blocks: 16, 256, 4096 or 16384 outstanding)", errUsage, part)
+			return nil, fmt.Errorf("%w: cells %q: want quick, brief, standard, peak, all, or a list like call:16:256,block:16:16384 (api:bytes:outstanding; call, block or open; blocks: 16, 256, 4096 or 16384 outstanding)", errUsage, part)
 		}
 		if api == "open" && !slices.Contains(cells, c.Reference()) {
 			return nil, fmt.Errorf("%w: cells: %q needs %q before it, whose rate it halves", errUsage, part, strings.Replace(part, "open", "call", 1))

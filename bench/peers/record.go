@@ -48,13 +48,34 @@ func moduleVersion(module string) string {
 		return commit
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, d := range info.Deps {
-			if d.Path == module {
-				return d.Version
-			}
+		return dependency(info, module)
+	}
+	return "unknown"
+}
+
+// dependency is the version of a module in a program.
+func dependency(info *debug.BuildInfo, module string) string {
+	for _, d := range info.Deps {
+		if d.Path == module {
+			return d.Version
 		}
 	}
 	return "unknown"
+}
+
+// describe is an engine as a record names it.
+func describe(e peer.Engine) (engineRecord, error) {
+	version := ""
+	if e.Program == nil {
+		version = moduleVersion(e.Module)
+	} else {
+		program, err := e.Program()
+		if err != nil {
+			return engineRecord{}, err
+		}
+		version = programVersion(program, e.Module)
+	}
+	return engineRecord{Name: e.Name, Module: e.Module, Version: version, Settings: e.Settings}, nil
 }
 
 func writeJSON(path string, v any) error {

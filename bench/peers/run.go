@@ -40,7 +40,7 @@ func parseRun(args []string) (f runFlags, err error) {
 	set := flag.NewFlagSet("run", flag.ContinueOnError)
 	quick := set.Bool("quick", false, "about two minutes: --rounds 3 --cells quick --length 600ms --fill 1s")
 	names := set.String("engines", "all", "comma-separated; see the command engines")
-	set.StringVar(&f.config.Matrix, "cells", "standard", "quick, standard, peak, all, or a list like call:16:256,block:16:16384")
+	set.StringVar(&f.config.Matrix, "cells", "standard", "quick, brief, standard, peak, all, or a list like call:16:256,block:16:16384")
 	set.IntVar(&f.config.Rounds, "rounds", 5, "sessions of each engine, interleaved")
 	set.IntVar(&f.config.Replicas, "replicas", 3, "of each cluster")
 	set.BoolVar(&f.config.Single, "one-process", false, "all replicas in one process, over loopback TCP all the same")
@@ -110,7 +110,11 @@ func runCommand(ctx context.Context, args []string) error {
 		Samples: []sample{}, Invalid: []invalid{},
 	}
 	for _, e := range f.engines {
-		rec.Engines = append(rec.Engines, engineRecord{Name: e.Name, Module: e.Module, Version: moduleVersion(e.Module), Settings: e.Settings})
+		d, err := describe(e)
+		if err != nil {
+			return err
+		}
+		rec.Engines = append(rec.Engines, d)
 	}
 	steal := env.Steal()
 	err = f.rounds(ctx, rec)
@@ -119,7 +123,14 @@ func runCommand(ctx context.Context, args []string) error {
 	rec.Elapsed = time.Since(rec.Started)
 	rec.Partial = err != nil
 	if f.output == "" {
-		f.output = "../../results/peers-" + rec.Started.Format("20060102-150405") + ".json"
+		kind := ""
+		if f.config.Single {
+			kind += "one-process-"
+		}
+		if !f.config.Fsync {
+			kind += "no-fsync-"
+		}
+		f.output = "../../results/peers-" + kind + rec.Started.Format("20060102-150405") + ".json"
 	}
 	if e := writeJSON(f.output, rec); e != nil {
 		return errors.Join(err, e)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/paxbench/paxbench/bench/peers/node"
 	"github.com/paxbench/paxbench/bench/peers/peer"
 	"github.com/paxbench/paxbench/bench/peerstable"
 )
@@ -18,7 +19,7 @@ func testRecord() *record {
 		Invalid: []invalid{{Round: 1, Engine: "dragonboat", Why: "two\nlines"}},
 	}
 	for round, rate := range []float64{300, 100, 200} {
-		used := usage{counters: counters{CPUNanos: 1e9, Mallocs: 2e6}, Disk: diskCounters{WriteBytes: 3e6, Flushes: 4e3}}
+		used := usage{Counters: node.Counters{CPUNanos: 1e9, Mallocs: 2e6}, Disk: diskCounters{WriteBytes: 3e6, Flushes: 4e3}}
 		r.Samples = append(r.Samples,
 			newSample(round, "paxbench", 0, peer.Result{PerSecond: 10 * rate, Commands: 1e6, Latency: peer.Times{P50: 1500}}, used),
 			newSample(round, "etcd-raft", 0, peer.Result{PerSecond: 5 * rate, Commands: 1e6}, used))

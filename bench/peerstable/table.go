@@ -13,6 +13,7 @@ import (
 func (r *Record) Markdown() string {
 	var b strings.Builder
 	r.head(&b)
+	b.WriteString(r.Summary())
 	for i := range r.Cells {
 		r.table(&b, i)
 	}
@@ -73,6 +74,18 @@ func (r *Record) table(out *strings.Builder, at int) {
 	}
 }
 
+// Title is how a run was made, in a few words.
+func (r *Record) Title() string {
+	title := "a process for each replica"
+	if r.Config.Single {
+		title = "all replicas in one process"
+	}
+	if !r.Config.Fsync {
+		title += ", without fsync"
+	}
+	return title
+}
+
 // Ratio is how many times the rate of an engine the first engine of ours reaches in the same round: the median over the
 // rounds in which both were measured.
 // Its own ratio is 0, and so is one without such a round.
@@ -81,18 +94,10 @@ func (r *Record) Ratio(engine string, at int) float64 {
 	if i < 0 || r.Engines[i].Name == engine {
 		return 0
 	}
-	var ratios []float64
-	for _, a := range r.of(r.Engines[i].Name, at) {
-		for _, b := range r.of(engine, at) {
-			if a.Round == b.Round && b.PerSecond > 0 {
-				ratios = append(ratios, a.PerSecond/b.PerSecond)
-			}
-		}
+	if v := r.byRound(r.Engines[i].Name, engine, at, func(s Sample) float64 { return s.PerSecond }); !math.IsNaN(v) {
+		return v
 	}
-	if len(ratios) == 0 {
-		return 0
-	}
-	return median(ratios)
+	return 0
 }
 
 // Rate is the median rate of an engine in a cell, if it was measured.

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -114,8 +115,10 @@ func TestPeers(t *testing.T) {
 		return &fstest.MapFile{Data: fmt.Appendf(nil, `{"schema_version":1,"kind":"peers","started":"2026-01-%sT00:00:00Z",%s,"cells":[{"api":"call","size":16,"outstanding":1,"block":1}],`+
 			`"samples":[{"engine":"paxbench","commands_per_s":%d},{"engine":"pipe","commands_per_s":1000}]}`, day, engines, rate)}
 	}
+	single := record("01", 500)
+	single.Data = bytes.Replace(single.Data, []byte(`"cells"`), []byte(`"config":{"one_process":true},"cells"`), 1)
 	dir := fstest.MapFS{
-		"peers.json": record("05", 250), "peers-old.json": record("04", 777),
+		"peers.json": record("05", 250), "peers-old.json": record("04", 777), "peers-one-process.json": single,
 		"peers-failover.json": {Data: []byte(`{"schema_version":1,"kind":"peers-failover","started":"2026-01-09T00:00:00Z",` + engines + `,"trials":[{"engine":"paxbench","unavailable_ns":123000000}]}`)},
 	}
 	runs, err := ReadRuns(dir)
@@ -127,7 +130,7 @@ func TestPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 	document, plots := Benchmarks(runs, peers, "results")
-	for _, want := range []string{"(results/peers.json)", "| pipe | 1.00 k | 1.00 k - 1.00 k | 0.25 |", "(results/plots/peers-call.svg)", "(results/peers-failover.json)", "| paxbench | 1 | 123 ms |"} {
+	for _, want := range []string{"(results/peers.json)", "### All replicas in one process, without fsync", "(results/peers-one-process.json)", "| 0.50 |", "| pipe | 1.00 k | 1.00 k - 1.00 k | 0.25 |", "(results/plots/peers-call.svg)", "(results/peers-failover.json)", "| paxbench | 1 | 123 ms |"} {
 		if !strings.Contains(document, want) {
 			t.Errorf("no %q in\n%s", want, document)
 		}

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/paxbench/paxbench/bench/peerstable"
@@ -16,10 +17,15 @@ const (
 
 // Peers is the newest comparison with other engines of each kind, as bench/peers recorded it, and the files they are in.
 type Peers struct {
-	Run          *peerstable.Record
-	RunFile      string
+	Runs         []PeersRun // the newest of each Title, in the order of the files' names
 	Failover     *peerstable.Failover
 	FailoverFile string
+}
+
+// PeersRun is a comparison and the file that it is in.
+type PeersRun struct {
+	*peerstable.Record
+	File string
 }
 
 // ReadPeers reads the records of bench/peers in a directory and keeps the newest of each kind.
@@ -47,22 +53,36 @@ func ReadPeers(dir fs.FS) (p Peers, err error) {
 		if err != nil {
 			return p, fmt.Errorf("report: %w", err)
 		}
-		if p.Run == nil || r.Started.After(p.Run.Started) {
-			p.Run, p.RunFile = r, name
-		}
+		p.keep(PeersRun{r, name})
 	}
 	return p, nil
 }
 
+// keep replaces an older run of the same kind.
+func (p *Peers) keep(r PeersRun) {
+	i := slices.IndexFunc(p.Runs, func(o PeersRun) bool { return o.Title() == r.Title() })
+	switch {
+	case i < 0:
+		p.Runs = append(p.Runs, r)
+	case r.Started.After(p.Runs[i].Started):
+		p.Runs[i] = r
+	}
+}
+
 func (p Peers) section(b *strings.Builder, where string, plots map[string]string) {
 	b.WriteString("## Beside other engines\n\n")
-	if p.Run == nil {
+	if len(p.Runs) == 0 {
 		b.WriteString("Nothing is recorded yet: `make peers` does, see bench/peers/README.md.\n")
 	} else {
-		fmt.Fprintf(b, "The same work under the same fsync policy, interleaved on one machine; how, and where it is unfair, is in bench/peers/README.md. The row `pipe` is the bare replicated pipe,\n"+
-			"no engine: the ratio there is the fraction of it that paxbench reaches. Record: [%[1]s](%[2]s/%[1]s).\n\n", p.RunFile, where)
-		p.plot(b, where, plots)
-		b.WriteString(p.Run.Markdown())
+		b.WriteString("The same work under the same fsync policy, interleaved on one machine; how, and where it is unfair in both directions, is in bench/peers/README.md. The row `pipe` is the bare\n" +
+			"replicated pipe, no engine: the ratio there is the fraction of it that paxbench reaches.\n")
+	}
+	for i, r := range p.Runs {
+		fmt.Fprintf(b, "\n### %s\n\nRecord: [%[2]s](%[3]s/%[2]s).\n\n", strings.ToUpper(r.Title()[:1])+r.Title()[1:], r.File, where)
+		if i == 0 {
+			r.plot(b, where, plots)
+		}
+		b.WriteString(r.Markdown())
 	}
 	b.WriteString("\n## Failover beside other engines\n\n")
 	if p.Failover == nil {
@@ -74,23 +94,23 @@ func (p Peers) section(b *strings.Builder, where string, plots map[string]string
 }
 
 // plot shows, of each way of proposing, the cell with the smallest commands and the most of them outstanding.
-func (p Peers) plot(b *strings.Builder, where string, plots map[string]string) {
+func (r PeersRun) plot(b *strings.Builder, where string, plots map[string]string) {
 	for _, api := range []string{"call", "block"} {
 		best := -1
-		for i, c := range p.Run.Cells {
+		for i, c := range r.Cells {
 			if c.API != api {
 				continue
 			}
-			if best < 0 || c.Size < p.Run.Cells[best].Size || c.Size == p.Run.Cells[best].Size && c.Outstanding > p.Run.Cells[best].Outstanding {
+			if best < 0 || c.Size < r.Cells[best].Size || c.Size == r.Cells[best].Size && c.Outstanding > r.Cells[best].Outstanding {
 				best = i
 			}
 		}
 		if best < 0 {
 			continue
 		}
-		chart := &rows{title: p.Run.Cells[best].String() + ": throughput", label: "commands per second, median of the rounds", unit: perSecond}
-		for _, e := range p.Run.Engines {
-			if rate, ok := p.Run.Rate(e.Name, best); ok {
+		chart := &rows{title: r.Cells[best].String() + ": throughput", label: "commands per second, median of the rounds", unit: perSecond}
+		for _, e := range r.Engines {
+			if rate, ok := r.Rate(e.Name, best); ok {
 				color := 1
 				if peerstable.Ours(e.Name) {
 					color = 0

@@ -27,6 +27,7 @@ import (
 
 	"github.com/paxbench/paxbench/batching"
 	"github.com/paxbench/paxbench/bench/peers/peer"
+	"github.com/paxbench/paxbench/bench/peers/raftkit"
 )
 
 const (
@@ -73,13 +74,13 @@ type replica struct {
 	raw     *raft.RawNode // the loop's
 	storage *raft.MemoryStorage
 	log     *wal.WAL // the appender's
-	net     *transport
+	net     *raftkit.Transport[raftpb.Message]
 	machine peer.Machine
 
 	mailbox *batching.Mailbox[event]
 	appends *batching.Mailbox[raftpb.Message]
 	applies *batching.Mailbox[raftpb.Message]
-	pending pending
+	pending raftkit.Pending
 
 	leads    atomic.Bool
 	minMatch atomic.Uint64 // what may be compacted: every follower has it
@@ -116,7 +117,7 @@ func open(c peer.Config) (*replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("etcdraft: %w", err)
 	}
-	r.net, err = listen(c.ID, c.Addrs, func(m raftpb.Message) { r.mailbox.PutUrgent(event{kind: eventMessage, msg: m}) })
+	r.net, err = raftkit.Listen(c.ID, c.Addrs, codec, func(m raftpb.Message) { r.mailbox.PutUrgent(event{kind: eventMessage, msg: m}) })
 	if err != nil {
 		return nil, fmt.Errorf("etcdraft: %w", err)
 	}
@@ -163,9 +164,9 @@ func (r *replica) Propose(o *peer.Op) {
 func (r *replica) Close() error {
 	close(r.stop)
 	r.wait.Wait()
-	r.net.close()
+	r.net.Close()
 	r.mailbox.Close()
-	r.pending.fail(errLost)
+	r.pending.Fail(errLost)
 	return r.log.Close()
 }
 

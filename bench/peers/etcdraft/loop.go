@@ -73,7 +73,7 @@ func (r *replica) propose(ops []*peer.Op) {
 		}
 		return
 	}
-	r.pending.add(st.Term, ops)
+	r.pending.Add(st.Term, ops)
 }
 
 // ready hands out what raft wants done.
@@ -81,7 +81,7 @@ func (r *replica) ready(rd raft.Ready) {
 	if rd.SoftState != nil {
 		leads := rd.SoftState.RaftState == raft.StateLeader
 		if r.leads.Swap(leads) && !leads {
-			r.pending.fail(errLost)
+			r.pending.Fail(errLost)
 		}
 	}
 	for _, m := range rd.Messages {
@@ -91,7 +91,7 @@ func (r *replica) ready(rd raft.Ready) {
 		case raft.LocalApplyThread:
 			r.applies.PutUrgent(m)
 		default:
-			r.net.send(m)
+			r.net.Send(m)
 		}
 	}
 }
@@ -111,7 +111,7 @@ func (r *replica) deliver(responses []raftpb.Message) {
 		if m.To == r.id {
 			r.mailbox.PutUrgent(event{kind: eventMessage, msg: m})
 		} else {
-			r.net.send(m)
+			r.net.Send(m)
 		}
 	}
 }

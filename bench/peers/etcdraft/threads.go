@@ -2,7 +2,6 @@ package etcdraft
 
 import (
 	"fmt"
-	"sync"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -81,7 +80,7 @@ func (r *replica) applier() {
 				if err := r.machine.Apply(e.Data); err != nil {
 					panic("BUG: " + err.Error())
 				}
-				if o := r.pending.next(e.Term); o != nil {
+				if o := r.pending.Next(e.Term); o != nil {
 					o.Complete(now, nil)
 				}
 			}
@@ -92,60 +91,6 @@ func (r *replica) applier() {
 				_ = r.storage.Compact(min(previous, r.minMatch.Load()))
 				previous, entries, bytes = last, 0, 0
 			}
-		}
-	}
-}
-
-// pending are the operations under way, in the order of their entries: a leader's entries are applied in the order in
-// which it appended them, so no numbers in entries and no map are needed. Invariant: entries of another term than the
-// first batch's are not ours.
-type pending struct {
-	mu      sync.Mutex
-	batches []pendingBatch
-	current pendingBatch // the applier's, being used up
-}
-
-type pendingBatch struct {
-	term uint64
-	ops  []*peer.Op
-}
-
-func (p *pending) add(term uint64, ops []*peer.Op) {
-	b := pendingBatch{term: term, ops: append([]*peer.Op(nil), ops...)}
-	p.mu.Lock()
-	p.batches = append(p.batches, b)
-	p.mu.Unlock()
-}
-
-// next is the operation of the next entry of a term; nil: it is not one of this node's.
-func (p *pending) next(term uint64) *peer.Op {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.current.ops) == 0 {
-		if len(p.batches) == 0 {
-			return nil
-		}
-		p.current = p.batches[0]
-		p.batches[0] = pendingBatch{}
-		p.batches = p.batches[1:]
-	}
-	if p.current.term != term {
-		return nil
-	}
-	o := p.current.ops[0]
-	p.current.ops = p.current.ops[1:]
-	return o
-}
-
-// fail ends everything under way.
-func (p *pending) fail(err error) {
-	p.mu.Lock()
-	all := append([]pendingBatch{p.current}, p.batches...)
-	p.current, p.batches = pendingBatch{}, nil
-	p.mu.Unlock()
-	for _, b := range all {
-		for _, o := range b.ops {
-			o.Complete(peer.Now(), err)
 		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/paxbench/paxbench/bench/peers/peer"
 	"github.com/paxbench/paxbench/engine"
-	"github.com/paxbench/paxbench/engine/kv"
 	"github.com/paxbench/paxbench/engine/wal"
 	"github.com/paxbench/paxbench/wire"
 )
@@ -43,7 +42,7 @@ func open(c peer.Config) (*replica, error) {
 	}
 	conf := engine.Config{
 		Node: wire.NodeID(c.ID), Cluster: cluster, Members: members, Dir: c.Dir, Bootstrap: true, Fsync: policy,
-		NewStateMachine: func(wire.GroupID) engine.StateMachine { return kv.NewNull() },
+		NewStateMachine: func(wire.GroupID) engine.StateMachine { return new(machine) },
 		Logger:          slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	if c.Fast {

@@ -35,11 +35,25 @@ func (m *Machine) Apply(entry []byte) error {
 	if n <= 0 || count == 0 || len(entry) < n+8 {
 		return fmt.Errorf("peer: a log entry of %d bytes is not what was proposed", len(entry))
 	}
-	stamp := binary.LittleEndian.Uint64(entry[n:])
+	return m.Add(entry[n:], count)
+}
+
+// Add executes an entry that an engine with blocks of its own has taken apart: count commands, of which the first is given.
+func (m *Machine) Add(first []byte, count uint64) error {
+	if len(first) < 8 {
+		return fmt.Errorf("peer: a command of %d bytes is not what was proposed", len(first))
+	}
+	stamp := binary.LittleEndian.Uint64(first)
 	const prime = 0x100000001b3 // FNV-1a's
 	m.digest.Store((m.digest.Load() ^ stamp) * prime)
 	m.commands.Add(count)
 	return nil
+}
+
+// Set replaces what was applied, by a snapshot's.
+func (m *Machine) Set(commands, digest uint64) {
+	m.commands.Store(commands)
+	m.digest.Store(digest)
 }
 
 // Digest is the chained digest.

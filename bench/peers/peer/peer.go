@@ -38,6 +38,9 @@ type Engine struct {
 	Files map[string]string
 
 	Open func(Config) (Replica, error)
+
+	// Program gives the path of the program whose processes are the nodes; nil: the one that runs.
+	Program func() (string, error)
 }
 
 // Replica is one replica in this process. Methods may be called from any goroutine, Propose from one at a time.

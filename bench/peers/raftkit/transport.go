@@ -1,4 +1,6 @@
-package etcdraft
+// Package raftkit is what the adapters of several versions of etcd's raft have in common: a transport for its messages, whatever
+// type they are of, and the operations under way.
+package raftkit
 
 import (
 	"bufio"
@@ -10,17 +12,23 @@ import (
 	"sync"
 	"time"
 
-	"go.etcd.io/raft/v3/raftpb"
-
 	"github.com/paxbench/paxbench/batching"
 )
 
-// transport has one outgoing connection to each peer. A message on it is u32 length | raftpb.Message. The writer marshals
+// Codec is how messages of type M are written and read.
+type Codec[M any] struct {
+	To        func(M) uint64          // which node it is for
+	Append    func([]byte, M) []byte  // appends the encoded form
+	Unmarshal func([]byte) (M, error) // copies: its argument is free when it returns
+}
+
+// Transport has one outgoing connection to each peer. A message on it is u32 length | message. The writer marshals
 // everything that is queued and writes it at once, as etcd's stream does with its buffered, flushed-when-idle writer.
-type transport struct {
+type Transport[M any] struct {
+	codec    Codec[M]
 	listener net.Listener
-	deliver  func(raftpb.Message)
-	links    map[uint64]*link
+	deliver  func(M)
+	links    map[uint64]*link[M]
 	stop     chan struct{}
 	wait     sync.WaitGroup
 
@@ -28,29 +36,34 @@ type transport struct {
 	conns map[net.Conn]struct{} // incoming; nil: closed
 }
 
-type link struct {
+type link[M any] struct {
 	addr  string
-	queue *batching.Mailbox[raftpb.Message]
+	queue *batching.Mailbox[M]
 }
 
 const (
+	// mailboxItems bounds nothing here: items are put urgently, and the load has a bound of its own.
+	mailboxItems = 1 << 16
+
 	writeBytes = 256 << 10 // marshalled bytes after which is written
 	readBytes  = 256 << 10
 	frameMax   = 64 << 20
 	redial     = 20 * time.Millisecond
 )
 
-func listen(id int, addrs []string, deliver func(raftpb.Message)) (*transport, error) {
+// Listen starts the transport of node id; addrs are those of nodes 1 and up. deliver is called from a goroutine for each
+// connection and must not block for long.
+func Listen[M any](id int, addrs []string, codec Codec[M], deliver func(M)) (*Transport[M], error) {
 	l, err := net.Listen("tcp", addrs[id-1])
 	if err != nil {
 		return nil, err
 	}
-	t := &transport{
-		listener: l, deliver: deliver, links: map[uint64]*link{}, stop: make(chan struct{}), conns: map[net.Conn]struct{}{},
+	t := &Transport[M]{
+		codec: codec, listener: l, deliver: deliver, links: map[uint64]*link[M]{}, stop: make(chan struct{}), conns: map[net.Conn]struct{}{},
 	}
 	for i, addr := range addrs {
 		if i+1 != id {
-			k := &link{addr: addr, queue: batching.NewMailbox[raftpb.Message](mailboxItems, math.MaxInt)}
+			k := &link[M]{addr: addr, queue: batching.NewMailbox[M](mailboxItems, math.MaxInt)}
 			t.links[uint64(i+1)] = k
 			t.wait.Go(func() { t.write(k) })
 		}
@@ -59,14 +72,15 @@ func listen(id int, addrs []string, deliver func(raftpb.Message)) (*transport, e
 	return t, nil
 }
 
-// send never blocks.
-func (t *transport) send(m raftpb.Message) {
-	if k := t.links[m.To]; k != nil {
+// Send never blocks.
+func (t *Transport[M]) Send(m M) {
+	if k := t.links[t.codec.To(m)]; k != nil {
 		k.queue.PutUrgent(m)
 	}
 }
 
-func (t *transport) close() {
+// Close ends it; what is queued may be lost.
+func (t *Transport[M]) Close() {
 	close(t.stop)
 	t.listener.Close()
 	t.mu.Lock()
@@ -80,8 +94,9 @@ func (t *transport) close() {
 
 // write sends what is queued, over connection after connection. What was under way when one broke is lost, and raft
 // sends it again.
-func (t *transport) write(k *link) {
-	var msgs []raftpb.Message
+func (t *Transport[M]) write(k *link[M]) {
+	var msgs []M
+	var none M
 	buf := make([]byte, 0, 2*writeBytes)
 	var conn net.Conn
 	defer func() {
@@ -112,8 +127,8 @@ func (t *transport) write(k *link) {
 		buf = buf[:0]
 		var err error
 		for i := range msgs {
-			buf = appendMessage(buf, &msgs[i])
-			msgs[i] = raftpb.Message{}
+			buf = t.append(buf, msgs[i])
+			msgs[i] = none
 			if len(buf) > writeBytes || i == len(msgs)-1 {
 				if _, e := conn.Write(buf); e != nil {
 					err = e
@@ -128,7 +143,15 @@ func (t *transport) write(k *link) {
 	}
 }
 
-func (t *transport) accept() {
+// append appends a message after its length.
+func (t *Transport[M]) append(buf []byte, m M) []byte {
+	at := len(buf)
+	buf = t.codec.Append(append(buf, 0, 0, 0, 0), m)
+	binary.LittleEndian.PutUint32(buf[at:], uint32(len(buf)-at-4))
+	return buf
+}
+
+func (t *Transport[M]) accept() {
 	for {
 		c, err := t.listener.Accept()
 		if err != nil {
@@ -146,7 +169,7 @@ func (t *transport) accept() {
 	}
 }
 
-func (t *transport) read(c net.Conn) {
+func (t *Transport[M]) read(c net.Conn) {
 	defer func() {
 		c.Close()
 		t.mu.Lock()
@@ -162,7 +185,7 @@ func (t *transport) read(c net.Conn) {
 		}
 		n := int(binary.LittleEndian.Uint32(head[:]))
 		if n > frameMax {
-			panic(fmt.Sprintf("BUG: etcdraft: a message of %d bytes", n))
+			panic(fmt.Sprintf("BUG: raftkit: a message of %d bytes", n))
 		}
 		if cap(buf) < n {
 			buf = make([]byte, n+n/2)
@@ -170,9 +193,9 @@ func (t *transport) read(c net.Conn) {
 		if _, err := io.ReadFull(in, buf[:n]); err != nil {
 			return
 		}
-		var m raftpb.Message
-		if err := unmarshal(buf[:n], &m); err != nil {
-			panic(fmt.Sprintf("BUG: etcdraft: %v", err))
+		m, err := t.codec.Unmarshal(buf[:n])
+		if err != nil {
+			panic(fmt.Sprintf("BUG: raftkit: %v", err))
 		}
 		t.deliver(m)
 	}

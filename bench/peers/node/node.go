@@ -1,4 +1,10 @@
-package main
+// Package node is a process with one replica of an engine, or with all of them: what package main starts, and the programs of
+// engines that cannot be in the same binary as the others.
+//
+// A node is told by the environment what to be; requests come on its standard input, one JSON value each, and are answered
+// in order on file descriptor 3. (Not on standard output: libraries print there.) It ends when its standard input does, so no
+// child outlives its parent.
+package node
 
 import (
 	"encoding/json"
@@ -14,17 +20,15 @@ import (
 	"github.com/paxbench/paxbench/bench/peers/peer"
 )
 
-// A node is a process with one replica, or with all of them. It is this program again, told by the environment what to
-// be; requests come on its standard input, one JSON value each, and are answered in order on file descriptor 3. (Not on
-// standard output: libraries print there.) It ends when its standard input does, so no child outlives its parent.
-
+// How a node is told what to be, and where it answers.
 const (
-	nodeVariable  = "PAXBENCH_PEERS_NODE" // set: this process is a node, and this is its nodeConfig
-	replyFD       = 3
+	Variable      = "PAXBENCH_PEERS_NODE" // set: this process is a node, and this is its Config
+	ReplyFD       = 3
 	repliesClosed = 3 // exit code
 )
 
-type nodeConfig struct {
+// Config says what a node is.
+type Config struct {
 	Engine string   `json:"engine"`
 	IDs    []int    `json:"ids"`
 	Addrs  []string `json:"addrs"`
@@ -35,44 +39,48 @@ type nodeConfig struct {
 	Profile string `json:"profile,omitempty"` // file for a CPU profile of the process's life
 }
 
-type request struct {
+// Request is what a node is asked.
+type Request struct {
 	Op   string     `json:"op"` // state, counters, load, probe, probed, stop
 	Load *peer.Load `json:"load,omitempty"`
 	Base uint64     `json:"base,omitempty"` // number of the load's, or the prober's, first operation
 	Rate float64    `json:"rate,omitempty"` // the prober's
 }
 
-type reply struct {
+// Reply is its answer; the first one, unasked, says that it is ready.
+type Reply struct {
 	Error    string         `json:"error,omitempty"`
-	Replicas []replicaState `json:"replicas,omitempty"`
-	Counters *counters      `json:"counters,omitempty"`
+	Replicas []ReplicaState `json:"replicas,omitempty"`
+	Counters *Counters      `json:"counters,omitempty"`
 	Result   *peer.Result   `json:"result,omitempty"`
 	Probed   *peer.Probed   `json:"probed,omitempty"`
 }
 
-type replicaState struct {
+// ReplicaState is what one of a node's replicas has applied.
+type ReplicaState struct {
 	ID    int  `json:"id"`
 	Leads bool `json:"leads"`
 	peer.State
 }
 
 type node struct {
-	config   nodeConfig
+	config   Config
 	replicas []peer.Replica // of config.IDs
 	prober   *peer.Prober
 }
 
-// nodeMain is main in a node's process.
-func nodeMain(text string) int {
-	replies := os.NewFile(replyFD, "replies")
+// Main is main in a node's process.
+// find gives an engine by its name.
+func Main(text string, find func(name string) (peer.Engine, error)) int {
+	replies := os.NewFile(ReplyFD, "replies")
 	out := json.NewEncoder(replies)
 	n := &node{}
 	err := json.Unmarshal([]byte(text), &n.config)
 	if err == nil {
-		err = n.open()
+		err = n.open(find)
 	}
 	if err != nil {
-		out.Encode(reply{Error: err.Error()})
+		out.Encode(Reply{Error: err.Error()})
 		return 1
 	}
 	if n.config.Profile != "" {
@@ -81,19 +89,19 @@ func nodeMain(text string) int {
 			err = pprof.StartCPUProfile(f)
 		}
 		if err != nil {
-			out.Encode(reply{Error: err.Error()})
+			out.Encode(Reply{Error: err.Error()})
 			return 1
 		}
 		defer pprof.StopCPUProfile()
 	}
-	if out.Encode(reply{}) != nil { // ready
+	if out.Encode(Reply{}) != nil { // ready
 		return repliesClosed
 	}
-	requests := make(chan request)
+	requests := make(chan Request)
 	go func() {
 		in := json.NewDecoder(os.Stdin)
 		for {
-			var r request
+			var r Request
 			if err := in.Decode(&r); err != nil {
 				if !errors.Is(err, io.EOF) {
 					fmt.Fprintf(os.Stderr, "node: requests: %v\n", err)
@@ -118,8 +126,8 @@ func nodeMain(text string) int {
 	return 0
 }
 
-func (n *node) open() error {
-	e, err := findEngine(n.config.Engine)
+func (n *node) open(find func(string) (peer.Engine, error)) error {
+	e, err := find(n.config.Engine)
 	if err != nil {
 		return err
 	}
@@ -137,7 +145,7 @@ func (n *node) open() error {
 	return nil
 }
 
-func (n *node) answer(r request) (a reply, err error) {
+func (n *node) answer(r Request) (a Reply, err error) {
 	switch r.Op {
 	case "state":
 		for i, replica := range n.replicas {
@@ -145,7 +153,7 @@ func (n *node) answer(r request) (a reply, err error) {
 			if err != nil {
 				return a, err
 			}
-			a.Replicas = append(a.Replicas, replicaState{ID: n.config.IDs[i], Leads: replica.Leads(), State: st})
+			a.Replicas = append(a.Replicas, ReplicaState{ID: n.config.IDs[i], Leads: replica.Leads(), State: st})
 		}
 		return a, nil
 	case "counters":
@@ -182,7 +190,8 @@ func (n *node) answer(r request) (a reply, err error) {
 	return a, fmt.Errorf("no operation %q", r.Op)
 }
 
-func idList(ids []int) string {
+// IDList writes ids with commas between them.
+func IDList(ids []int) string {
 	var parts []string
 	for _, id := range ids {
 		parts = append(parts, strconv.Itoa(id))

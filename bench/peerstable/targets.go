@@ -1,0 +1,132 @@
+package peerstable
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// Bare says whether an engine is the bare replicated pipe, which is a limit and no peer.
+func Bare(name string) bool { return name == "pipe" }
+
+// target is what a cell is to show against the best peer of the run. 0: nothing is asked.
+type target struct {
+	api         string
+	size        int
+	outstanding int
+	rate        float64 // at least so many times its rate
+	p50         float64 // at most so many times its p50
+	p999        float64 // the same of p99.9
+}
+
+// targets are those that were set before anything was measured. For each cell the processor time is to be at most
+// targetCPU of the best peer's, and the rate at least targetPipe of the bare pipe's.
+var targets = []target{
+	{"call", 16, 16384, 3, 0, 0},
+	{"call", 16, 4096, 3, 0.5, 0},
+	{"call", 16, 256, 2.5, 0.6, 0},
+	{"call", 16, 1, 0, 0.8, 0},
+	{"open", 16, 16384, 0, 0, 0.5},
+	{"block", 16, 16384, 3, 0, 0},
+	{"block", 16, 256, 3, 0.5, 0},
+	{"block", 1024, 256, 2, 0, 0},
+	{"block", 1024, 16384, 2, 0, 0},
+}
+
+const (
+	targetCPU  = 1.0 / 3
+	targetPipe = 0.6
+)
+
+// Summary is the table of all cells against the best peer of each, with what was asked.
+func (r *Record) Summary() string {
+	var b strings.Builder
+	ours := slices.IndexFunc(r.Engines, func(e Engine) bool { return Ours(e.Name) })
+	if ours < 0 || !slices.ContainsFunc(r.Engines, func(e Engine) bool { return !Ours(e.Name) && !Bare(e.Name) }) {
+		return ""
+	}
+	name := r.Engines[ours].Name
+	fmt.Fprintf(&b, "\n**%s against the best peer of each column** (median of the rounds' ratios; in brackets what was asked, **bold** where it is missed)\n\n", name)
+	fmt.Fprintf(&b, "| work | rate | best peer | p50 | p99.9 | CPU [%.2f] | of the pipe [%.1f] | p50 by the pipe's |\n|---|--:|---|--:|--:|--:|--:|--:|\n", targetCPU, targetPipe)
+	for at, c := range r.Cells {
+		if len(r.of(name, at)) == 0 {
+			continue
+		}
+		var t target
+		if i := slices.IndexFunc(targets, func(t target) bool {
+			return t.api == c.API && t.size == c.Size && t.outstanding == c.Outstanding
+		}); i >= 0 && r.Config.Fsync {
+			t = targets[i]
+		}
+		rate, best := r.against(name, at, true, func(s Sample) float64 { return s.PerSecond })
+		p50, _ := r.against(name, at, false, func(s Sample) float64 { return float64(s.Latency.P50) })
+		p999, _ := r.against(name, at, false, func(s Sample) float64 { return float64(s.Latency.P999) })
+		cpu, _ := r.against(name, at, false, func(s Sample) float64 { return s.CPUSeconds })
+		pipe := r.byRound(name, "pipe", at, func(s Sample) float64 { return s.PerSecond })
+		pipe50 := r.byRound(name, "pipe", at, func(s Sample) float64 { return float64(s.Latency.P50) })
+		cpuMost, pipeLeast, pipe50Most := targetCPU, targetPipe, 0.0
+		if !r.Config.Fsync {
+			cpuMost, pipeLeast = 0, 0
+		}
+		if c.Outstanding == 1 {
+			pipe50Most = 1.25
+		}
+		if c.API == "open" {
+			rate = math.NaN() // each engine has a rate of its own
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", c, asked(rate, t.rate, true), best, asked(p50, t.p50, false), asked(p999, t.p999, false),
+			against(cpu, cpuMost, false), against(pipe, pipeLeast, true), asked(pipe50, pipe50Most, false))
+	}
+	return b.String()
+}
+
+// against is the ratio to the peer that has the most of a value, or the least: the one which gives ours the worst ratio.
+func (r *Record) against(ours string, at int, most bool, what func(Sample) float64) (ratio float64, peer string) {
+	ratio = math.NaN()
+	for _, e := range r.Engines {
+		if Ours(e.Name) || Bare(e.Name) {
+			continue
+		}
+		v := r.byRound(ours, e.Name, at, what)
+		if !math.IsNaN(v) && (math.IsNaN(ratio) || most == (v < ratio)) {
+			ratio, peer = v, e.Name
+		}
+	}
+	return ratio, peer
+}
+
+// byRound is the median over the rounds of a value of one engine by that of another; NaN: no round has both.
+func (r *Record) byRound(engine, other string, at int, what func(Sample) float64) float64 {
+	var ratios []float64
+	for _, a := range r.of(engine, at) {
+		for _, b := range r.of(other, at) {
+			if a.Round == b.Round && what(b) > 0 {
+				ratios = append(ratios, what(a)/what(b))
+			}
+		}
+	}
+	if len(ratios) == 0 {
+		return math.NaN()
+	}
+	return median(ratios)
+}
+
+// asked writes a ratio and what was asked of it.
+func asked(v, want float64, least bool) string {
+	if want == 0 || math.IsNaN(v) {
+		return against(v, want, least)
+	}
+	return fmt.Sprintf("%s [%s]", against(v, want, least), significant(want))
+}
+
+// against writes a ratio, bold if it misses what was asked.
+func against(v, want float64, least bool) string {
+	switch {
+	case math.IsNaN(v):
+		return ""
+	case want > 0 && (v < want) == least && v != want:
+		return "**" + significant(v) + "**"
+	}
+	return significant(v)
+}
