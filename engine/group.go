@@ -49,6 +49,7 @@ type Group struct {
 	wantApplied atomic.Bool   // the loop waits for the applier to catch up
 	snapFailed  atomic.Bool   // by the writer of snapshots: the last one was not written
 	snapAsked   atomic.Bool   // applySnapshot is in the applier's mailbox
+	snapRotten  atomic.Uint64 // slot of the newest snapshot that was found damaged, until a new one is being written
 	suspect     atomic.Bool   // the replica is suspect; counted in Node.suspects
 
 	clientBytes  atomic.Int64 // see Limits

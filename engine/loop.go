@@ -181,7 +181,7 @@ func (l *loop) tock() {
 	st := l.core.Status()
 	l.g.publish(st)
 	l.ticks++
-	if l.ticks%snapshotRetryTicks == 0 && st.LogBytes > l.g.node.c.SnapshotBytes && !l.g.snapAsked.Swap(true) {
+	if l.ticks%snapshotRetryTicks == 0 && (st.LogBytes > l.g.node.c.SnapshotBytes || l.g.replaceDue(st.Applied)) && !l.g.snapAsked.Swap(true) {
 		l.g.applier.put(applyItem{kind: applySnapshot})
 	}
 }

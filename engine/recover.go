@@ -158,6 +158,7 @@ func (n *Node) loadSnapshot(id wire.GroupID, r *recovery) error {
 	n.groups = append(n.groups, g)
 	dir := n.c.snapDir()
 	f, err := snapshot.Latest(n.c.SnapshotFS, dir, n.c.Cluster, id)
+	g.judgeSnapshots(f, err)
 	var all *snapshot.AllRefusedError
 	switch {
 	case err == nil:

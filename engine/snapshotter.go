@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"io"
+	"path/filepath"
 
 	"github.com/paxbench/paxbench/engine/snapshot"
 	"github.com/paxbench/paxbench/wire"
@@ -70,8 +71,37 @@ func (a *applier) snapshotIfDue() {
 	if a.g.snapFailed.Swap(false) {
 		a.logged.failed()
 	}
-	if a.logged.behind() >= a.g.node.c.SnapshotBytes {
+	if a.logged.behind() >= a.g.node.c.SnapshotBytes || a.g.replaceDue(a.applied) {
 		a.snapshot()
+	}
+}
+
+// replaceDue says that a damaged snapshot can be replaced: by one at its slot or above, so that the damaged one is not the newest
+// again at the next start.
+func (g *Group) replaceDue(applied wire.Slot) bool {
+	slot := wire.Slot(g.snapRotten.Load())
+	return slot > 0 && applied >= slot
+}
+
+// judgeSnapshots is told what reading the group's snapshots came to: the newest good one, or an error. A damaged one has to be
+// replaced soon, also if nothing is applied: the next one that rots may be the last, and a peer that is behind the log waits
+// for one.
+func (g *Group) judgeSnapshots(f *snapshot.File, err error) {
+	var refused []error
+	var all *snapshot.AllRefusedError
+	if errors.As(err, &all) {
+		refused = all.Refused
+	} else if err == nil {
+		refused = f.Refused
+	}
+	for _, r := range refused {
+		var e *snapshot.Error
+		if !errors.As(r, &e) || plant.Is(plant.RottenSnapshotKept) {
+			continue
+		}
+		if _, slot, ok := snapshot.ParseName(filepath.Base(e.File)); ok && uint64(slot) > g.snapRotten.Load() {
+			g.snapRotten.Store(uint64(slot))
+		}
 	}
 }
 
@@ -82,19 +112,20 @@ func (a *applier) snapshot() {
 	default:
 		return // still writing the last one; the next slot asks again
 	}
+	rotten := a.g.snapRotten.Swap(0)
 	trim := a.logged.taken()
 	if plant.Is(plant.TrimBeforeSnapshot) && trim > 0 {
 		a.g.mailbox.PutUrgent(event{kind: eventTrim, slot: trim})
 	}
 	view, err := a.sm.Snapshot()
 	if err != nil {
-		a.g.snapFailed.Store(true)
+		a.g.snapshotFailed(rotten)
 		<-a.g.snapBusy
 		a.g.log.Error("state machine gave no snapshot", "slot", uint64(a.applied), "err", err)
 		return
 	}
 	j := &snapshotJob{
-		g: a.g, view: view, sessions: a.sessions.view(), trim: trim,
+		g: a.g, view: view, sessions: a.sessions.view(), trim: trim, rotten: rotten,
 		meta: snapshot.Meta{Cluster: a.g.node.c.Cluster, Group: a.g.id, Slot: a.applied, Ballot: a.ballot},
 	}
 	a.g.spawn(j.run)
@@ -107,6 +138,15 @@ type snapshotJob struct {
 	view     Snapshot
 	sessions *sessionView
 	trim     wire.Slot
+	rotten   uint64 // slot of a damaged one that it is to replace; 0: none
+}
+
+// snapshotFailed says that a snapshot came to nothing: the next one is due at once.
+func (g *Group) snapshotFailed(rotten uint64) {
+	g.snapFailed.Store(true)
+	if rotten > 0 {
+		g.snapRotten.Store(rotten)
+	}
 }
 
 // errStopping ends the writing of a snapshot when the node closes.
@@ -133,7 +173,7 @@ func (j *snapshotJob) run() {
 	}
 	if err != nil {
 		// The old snapshot and the log behind it are untouched; the next one is tried with the next slot, or soon.
-		g.snapFailed.Store(true)
+		g.snapshotFailed(j.rotten)
 		log.Error("snapshot not written", "err", err)
 		return
 	}

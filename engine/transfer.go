@@ -132,6 +132,7 @@ func (t *transfers) open(x *transfer) error {
 	c := &t.g.node.c
 	x.began = t.g.node.nanotime()
 	file, err := snapshot.Latest(c.SnapshotFS, c.snapDir(), c.Cluster, t.g.id)
+	t.g.judgeSnapshots(file, err)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ func named(name string) Bug {
 	if name == "" {
 		return None
 	}
-	for _, b := range append(All(), SlowApply) {
+	for b := None + 1; b <= SlowApply; b++ {
 		if b.String() == name {
 			return b
 		}
