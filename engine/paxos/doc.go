@@ -58,6 +58,7 @@
 //	proposer.go  phase 1, phase 2, repeats             learner.go   chosen prefix, catching up
 //	election.go  ticks, probe, heartbeats, resigning   read.go      linearizable reads
 //	seat.go      an acceptor's rules for one slot      single/      one decree: the roles as small types
+//	conform/     a suite for any implementation        conform/toy/ one with every classic mistake
 //	quorum.go    tallies and the choice of a value     state.go     recovery from records
 //	suspect.go   damaged disks, healing, incarnations  basic.go     independent instances: proposer
 //	log.go       slots in a ring                       beacon.go    the same: who is alive, holes

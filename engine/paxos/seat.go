@@ -60,8 +60,9 @@ type Seat struct{ e entry }
 func (s *State) Seat(slot wire.Slot) Seat {
 	var seat Seat
 	if e := s.log.get(slot); e != nil {
-		seat.e = *e
-		seat.e.frame.Retain()
+		if seat.e = *e; e.frame != nil {
+			e.frame.Retain()
+		}
 	}
 	seat.e.promised = max(seat.e.promised, s.promised)
 	s.log.dropTo(s.log.last())

@@ -81,7 +81,7 @@ type Send struct {
 	Frame *wire.Buffer
 }
 
-// Out is what a role wants done. The messages may leave only when the records are durable. All frames in it, one reference each,
+// Out is what a role wants done. The messages may leave only when the records are durable, and those of every output before. All frames in it, one reference each,
 // are the caller's.
 type Out struct {
 	Records  []wire.Record
