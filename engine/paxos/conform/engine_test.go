@@ -466,12 +466,14 @@ func (d *decree) Close() {
 // What can go wrong: a mode of the engine, or the small types, do what the suite knows to be a mistake.
 func TestEngineConforms(t *testing.T) {
 	for name, open := range map[string]func(n int) conform.Cluster{
-		"single":     func(n int) conform.Cluster { return newDecree(n) },
-		"multi":      func(n int) conform.Cluster { return newEngine(n, paxos.Config{}) },
-		"multi/all":  func(n int) conform.Cluster { return newEngine(n, paxos.Config{Learn: paxos.LearnAll}) },
-		"multi/set":  func(n int) conform.Cluster { return newEngine(n, paxos.Config{Learn: 2}) },
-		"basic":      func(n int) conform.Cluster { return newEngine(n, paxos.Config{Mode: paxos.ModeBasic}) },
-		"basic/all":  func(n int) conform.Cluster { return newEngine(n, paxos.Config{Mode: paxos.ModeBasic, Learn: paxos.LearnAll}) },
+		"single":    func(n int) conform.Cluster { return newDecree(n) },
+		"multi":     func(n int) conform.Cluster { return newEngine(n, paxos.Config{}) },
+		"multi/all": func(n int) conform.Cluster { return newEngine(n, paxos.Config{Learn: paxos.LearnAll}) },
+		"multi/set": func(n int) conform.Cluster { return newEngine(n, paxos.Config{Learn: 2}) },
+		"basic":     func(n int) conform.Cluster { return newEngine(n, paxos.Config{Mode: paxos.ModeBasic}) },
+		"basic/all": func(n int) conform.Cluster {
+			return newEngine(n, paxos.Config{Mode: paxos.ModeBasic, Learn: paxos.LearnAll})
+		},
 		"basic/set2": func(n int) conform.Cluster { return newEngine(n, paxos.Config{Mode: paxos.ModeBasic, Learn: 2}) },
 	} {
 		for _, c := range conform.Cases() {
