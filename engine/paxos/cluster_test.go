@@ -56,6 +56,7 @@ type simCluster struct {
 	onEvent  func(n *testNode, e Event)
 	token    uint64
 	stats    map[string]int
+	owners   map[string]uint64    // slot/ballot -> the life of the node that prepared it
 	isolated wire.NodeID          // 0: none; frames to and from it vanish
 	side     map[wire.NodeID]bool // nil: whole; else frames between these nodes and the others vanish
 	trace    *trace               // nil: not a trace test
@@ -69,6 +70,7 @@ func newTestCluster(t testing.TB, n int, cfg Config) *simCluster {
 	c := &simCluster{
 		t: t, cfg: cfg, chosen: map[wire.Slot][]byte{}, where: map[string]wire.Slot{}, byRound: map[string][]byte{},
 		reads: map[uint64]wire.Slot{}, answers: map[uint64]ReadReady{}, stats: map[string]int{},
+		owners: map[string]uint64{},
 	}
 	for _, id := range cfg.Nodes {
 		nd := &testNode{id: id}
@@ -288,6 +290,9 @@ func (c *simCluster) emit(nd *testNode, to wire.NodeID, frame []byte) {
 			c.t.Fatalf("AMNESIA: node %d sends %v while it is suspect", nd.id, m.Kind)
 		}
 	}
+	if m.Kind == wire.KindPrepare {
+		c.checkOwner(nd, &m)
+	}
 	switch m.Kind {
 	case wire.KindPromise, wire.KindAccepted, wire.KindPrepare, wire.KindHealReply:
 		if p := nd.durablePromise(&m); p < m.Ballot && m.Trimmed < m.Slot && (m.Kind != wire.KindAccepted || m.Slot > nd.snapshot) {
@@ -302,6 +307,18 @@ func (c *simCluster) emit(nd *testNode, to wire.NodeID, frame []byte) {
 		}
 	}
 	c.net = append(c.net, packet{nd.id, to, frame})
+}
+
+// checkOwner holds every Prepare against the rule that a ballot is used by one life of its node, whatever that has forgotten.
+func (c *simCluster) checkOwner(nd *testNode, m *wire.Message) {
+	k := fmt.Sprint("/", m.Ballot)
+	if m.Scope == wire.ScopeSlot {
+		k = fmt.Sprint(m.Slot, k)
+	}
+	if was, ok := c.owners[k]; ok && was != nd.starts {
+		c.t.Fatalf("BALLOT REUSED: node %d prepares ballot %v again, in its start %d; before it was %d", nd.id, m.Ballot, nd.starts, was)
+	}
+	c.owners[k] = nd.starts
 }
 
 // durablePromise is the promise on the disk for the slot that m is about, or, in healing, the highest for any.

@@ -71,6 +71,12 @@ type suspicion struct {
 // nobody yet. No more of them fit into one group of records than elections into one write.
 const healSkip = 64
 
+// leaveOut makes sure that the next own ballot lies healSkip above the counter seen, and above all others.
+func (r *Replica) leaveOut(seen uint32) {
+	r.counter = max(r.counter, seen)
+	r.counter += min(healSkip, math.MaxUint32-r.counter)
+}
+
 // recoverIncarnations takes over what was recorded, and whether the disk is to be trusted.
 func (r *Replica) recoverIncarnations(st *State) {
 	r.incarnations = make([]uint64, len(r.nodes))
@@ -79,6 +85,11 @@ func (r *Replica) recoverIncarnations(st *State) {
 	}
 	r.restamp()
 	r.stampRecorded = true
+	if r.incarnations[r.self] != 0 && !plant.Is(plant.LeftOutBallotsReused) {
+		// It was healed once. The ballots left out then are on record only if it has used one above them since: what was
+		// promised may be lower.
+		r.leaveOut(r.counter)
+	}
 	switch {
 	case st.vouched:
 		r.vouched()
@@ -410,8 +421,7 @@ func (r *Replica) heal() {
 	}
 	r.incarnations[r.self] = r.suspect.attempt
 	r.restamp()
-	r.counter = max(r.counter, promised.Counter())
-	r.counter += min(healSkip, math.MaxUint32-r.counter)
+	r.leaveOut(promised.Counter())
 	if r.basic != nil {
 		promised = wire.NewBallot(r.counter, r.c.Self) // its ballots count in each slot by itself, from its promise on
 	}

@@ -167,7 +167,7 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) {
 }
 
 // elect lets the others fall silent for as long as they may without probing themselves, and nd until it probes.
-func (tr *trace) elect(t *testing.T, nd *testNode) {
+func (tr *trace) elect(t testing.TB, nd *testNode) {
 	for _, other := range tr.c.nodes {
 		for i := 0; other != nd && other.r != nil && other.r.role == Follower && i < 28; i++ {
 			tr.c.tick(other)

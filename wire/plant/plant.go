@@ -68,6 +68,7 @@ const (
 
 	// Those below are found by the schedules and stories of engine/paxos.
 	IncarnationIgnored
+	LeftOutBallotsReused
 	// Those below are of modes other than multi.
 	SlotPromiseNotRecorded
 	SlotBallotsAnnounce
@@ -89,7 +90,7 @@ var names = [bugs]string{
 	"suspect votes", "healing counts the healed", "", "zeros taken for the end of the log", "segment's name not synced", "segment reused before the trim is durable",
 	"recovered records not made durable", "torn tail not wiped", "snapshot's name not synced",
 	"received part kept after a failed sync", "segments given up by a mark that found no room", "rotten snapshot never replaced",
-	"incarnation ignored",
+	"incarnation ignored", "ballots left out by a healed node are used after a restart",
 	"promise for one slot not recorded", "watermark taken with a ballot of one slot", "word of a choice taken for a vote at another ballot",
 	"vote told for a slot that was trimmed", "refused vote raises the promise",
 	"quorums that need not intersect",
