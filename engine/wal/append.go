@@ -3,7 +3,6 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"time"
 
 	"github.com/paxbench/paxbench/wire"
@@ -85,7 +84,7 @@ func (l *Log) write(recs []wire.Record, bytes int) (err error) {
 	for i := range recs {
 		p := recs[i].Frame.Bytes()
 		l.note(&recs[i], p)
-		h.Body = crc32.Update(h.Body, wire.Castagnoli, p)
+		h.Body = wire.UpdateFrameCRC(h.Body, p)
 		l.vec = append(l.vec, p)
 	}
 	body := start + groupHeaderSize + int64(h.Length)
