@@ -13,8 +13,8 @@ import (
 )
 
 // overwrites is a run of n puts to keys 0..keys-1 with values of size bytes.
-func overwrites(t testing.TB, n, keys, size int) wire.Batch {
-	rng := rand.New(rand.NewPCG(1, 2))
+func overwrites(t testing.TB, seed uint64, n, keys, size int) wire.Batch {
+	rng := rand.New(rand.NewPCG(1, seed))
 	cmds := make([][]byte, n)
 	for i := range cmds {
 		cmds[i] = AppendPut(nil, key(rng.IntN(keys)), bytes.Repeat([]byte{byte(i)}, size))
@@ -25,7 +25,7 @@ func overwrites(t testing.TB, n, keys, size int) wire.Batch {
 // What can go wrong: the hot path allocates per command or per block, and the garbage collector takes the processor.
 func TestApplyDoesNotAllocate(t *testing.T) {
 	for name, m := range map[string]engine.StateMachine{"kv": New(), "null": NewNull()} {
-		b := overwrites(t, 1000, 100, 16)
+		b := overwrites(t, 2, 1000, 100, 16)
 		var out engine.Replies
 		slot := wire.Slot(0)
 		run := func() {
@@ -43,7 +43,7 @@ func TestApplyDoesNotAllocate(t *testing.T) {
 // What can go wrong: after a view is released, every overwrite goes on copying.
 func TestReleaseMakesWritesCheapAgain(t *testing.T) {
 	m := New()
-	b := overwrites(t, 1000, 100, 16)
+	b := overwrites(t, 2, 1000, 100, 16)
 	var out engine.Replies
 	run := func() {
 		out.Reset(b)
@@ -95,12 +95,17 @@ func BenchmarkApply(b *testing.B) {
 	for name, m := range map[string]engine.StateMachine{"kv": New(), "null": NewNull()} {
 		for _, keys := range []int{1000, 100_000} {
 			b.Run(fmt.Sprintf("%s/keys=%d", name, keys), func(b *testing.B) {
-				run := overwrites(b, 1024, keys, 16)
+				// Enough runs that they, and the keys, are not in the caches when their turn comes again.
+				runs := make([]wire.Batch, 100)
+				for i := range runs {
+					runs[i] = overwrites(b, uint64(i), 1024, keys, 16)
+				}
 				var out engine.Replies
 				b.ReportAllocs()
 				slot := wire.Slot(0)
 				for b.Loop() {
 					slot++
+					run := runs[int(slot)%len(runs)]
 					out.Reset(run)
 					m.Apply(slot, run, &out)
 				}
@@ -114,7 +119,7 @@ func BenchmarkApply(b *testing.B) {
 // every write copies its page.
 func BenchmarkApplyUnderView(b *testing.B) {
 	m := filled(b, 1<<17)
-	run := overwrites(b, 1024, 1<<17, 16)
+	run := overwrites(b, 2, 1024, 1<<17, 16)
 	var out engine.Replies
 	for b.Loop() {
 		v, _ := m.Snapshot()

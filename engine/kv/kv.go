@@ -2,7 +2,6 @@ package kv
 
 import (
 	"bytes"
-	"math"
 
 	"github.com/paxbench/paxbench/engine"
 	"github.com/paxbench/paxbench/wire"
@@ -14,7 +13,7 @@ import (
 type KV struct {
 	// index finds the row of a key. Rows are never removed, so a view needs no index of its own: it knows how many
 	// rows there were.
-	index map[string]uint32
+	index index
 	rows  *table[row] // a pointer: views of a replaced state still count in theirs
 
 	slot     wire.Slot // of the last run applied
@@ -24,16 +23,31 @@ type KV struct {
 	result []byte // of the command being applied
 	part   []byte // of one command of a multi
 	left   int    // bytes that the results of the block being applied may still take
+
+	coming  [aheadMax][]byte // commands that are executed next
+	touched byte             // so that the compiler leaves the loads of ahead alone
 }
 
-// row is a key. Invariant: present or value is nil; version counts the writes, so it is at least 1.
+// row is a key: 56 bytes, so that with its place in the page it mostly lies in one cache line. Invariant: present or the value is
+// empty; version counts the writes, so it is at least 1; data has room for at least one byte beyond its start, even if key
+// and value are empty.
 type row struct {
-	key     string
-	value   []byte
+	data    []byte // key and value, one after the other
+	keyLen  uint32
+	present bool
 	version uint64
 	slot    wire.Slot // of the last write
-	epoch   uint64    // of the table when value's memory was made
-	present bool
+	epoch   uint64    // of the table when data's memory was made
+}
+
+func (r *row) key() []byte { return r.data[:r.keyLen:r.keyLen] }
+
+// value is nil if there is none.
+func (r *row) value() []byte {
+	if !r.present {
+		return nil
+	}
+	return r.data[r.keyLen:len(r.data):len(r.data)]
 }
 
 var (
@@ -42,7 +56,7 @@ var (
 )
 
 // New returns an empty store.
-func New() *KV { return &KV{index: make(map[string]uint32), rows: &table[row]{}} }
+func New() *KV { return &KV{index: newIndex(), rows: &table[row]{}} }
 
 // StateHash is the chained hash over every slot applied.
 func (m *KV) StateHash() uint64 { return uint64(m.hash) }
@@ -58,18 +72,28 @@ func (m *KV) Apply(s wire.Slot, b wire.Batch, out *engine.Replies) {
 		m.left = min(blockResultsMax, runLeft)
 		runLeft -= m.left
 		for cmds := blk.Commands(); ; {
-			cmd, ok := cmds.Next()
-			if !ok {
+			n := 0
+			for ; n < aheadMax; n++ {
+				var ok bool
+				if m.coming[n], ok = cmds.Next(); !ok {
+					break
+				}
+			}
+			if n == 0 {
 				break
 			}
-			m.result = m.apply(m.result[:0], s, cmd)
-			if plant.Is(plant.RandomInApply) && plant.OneIn(100) {
-				m.result = append(m.result, 0)
+			m.ahead(m.coming[:n])
+			for _, cmd := range m.coming[:n] {
+				m.result = m.apply(m.result[:0], s, cmd)
+				if plant.Is(plant.RandomInApply) && plant.OneIn(100) {
+					m.result = append(m.result, 0)
+				}
+				out.Append(m.result)
 			}
-			out.Append(m.result)
 		}
 		runLeft += m.left
 	}
+	clear(m.coming[:]) // b dies
 	m.slot = s
 	m.commands += uint64(b.Commands())
 	m.hash.addRun(s, b, out)
@@ -92,11 +116,12 @@ func (m *KV) apply(dst []byte, s wire.Slot, cmd []byte) []byte {
 	if c.Op == OpMulti {
 		return m.multi(dst, s, c.Multi)
 	}
-	i, ok := m.index[string(c.Key)] // the compiler looks up without allocating
+	hash := m.index.hash(c.Key)
+	i, ok := m.index.find(m.rows, c.Key, hash)
 	switch c.Op {
 	case OpPut:
 		if !ok {
-			return m.create(dst, s, c.Key, c.Value)
+			return m.create(dst, s, c.Key, hash, c.Value)
 		}
 		return m.write(dst, s, i, c.Value)
 	case OpGet:
@@ -104,20 +129,20 @@ func (m *KV) apply(dst []byte, s wire.Slot, cmd []byte) []byte {
 	case OpDelete:
 		return m.remove(dst, s, i, ok)
 	case OpCAS:
-		return m.cas(dst, s, c, i, ok)
+		return m.cas(dst, s, c, hash, i, ok)
 	default:
-		return m.incr(dst, s, c, i, ok)
+		return m.incr(dst, s, c, hash, i, ok)
 	}
 }
 
 // create makes the row of a key that never existed.
-func (m *KV) create(dst []byte, s wire.Slot, key, value []byte) []byte {
-	if uint64(m.rows.rows) >= math.MaxUint32 {
+func (m *KV) create(dst []byte, s wire.Slot, key []byte, hash uint64, value []byte) []byte {
+	if uint64(m.rows.rows) >= rowsMax {
 		return appendResult(dst, StatusTooLarge, 0)
 	}
 	i, r := m.rows.grow()
-	r.key = string(key)
-	m.index[r.key] = uint32(i)
+	r.make(key, len(value), m.rows.epoch)
+	m.index.add(m.rows, uint32(i), hash)
 	return m.set(dst, s, r, value)
 }
 
@@ -129,16 +154,22 @@ func (m *KV) write(dst []byte, s wire.Slot, i uint32, value []byte) []byte {
 	return m.set(dst, s, m.rows.edit(int(i)), value)
 }
 
-// set writes into a row that is owned. The value's memory is used again unless a view may see it, or it is too small,
-// or much too large.
+// set writes into a row that is owned. The memory is used again unless a view may see it, or it is too small, or much too
+// large.
 func (m *KV) set(dst []byte, s wire.Slot, r *row, value []byte) []byte {
-	if r.value == nil || cap(r.value) < len(value) || cap(r.value) > 4*len(value)+64 || m.rows.shared(r.epoch) {
-		r.value, r.epoch = make([]byte, 0, roundUp(len(value))), m.rows.epoch
+	room := cap(r.data) - int(r.keyLen)
+	if room < len(value) || room > 4*len(value)+64 || m.rows.shared(r.epoch) {
+		r.make(r.key(), len(value), m.rows.epoch)
 	}
-	r.value = append(r.value[:0], value...)
+	r.data = append(r.data[:r.keyLen], value...)
 	r.version++
 	r.slot, r.present = s, true
 	return appendResult(dst, StatusOK, r.version)
+}
+
+// make gives the row memory of its own, with its key and room for a value.
+func (r *row) make(key []byte, valueLen int, epoch uint64) {
+	r.data, r.keyLen, r.epoch = append(make([]byte, 0, len(key)+roundUp(valueLen)), key...), uint32(len(key)), epoch
 }
 
 // roundUp makes values of similar size share a capacity, so that overwriting one by another allocates nothing.
@@ -162,11 +193,11 @@ func (m *KV) get(dst []byte, i uint32, ok bool) []byte {
 
 // returning appends a result that carries the row's value, as long as the block's reply has room.
 func (m *KV) returning(dst []byte, status Status, r *row) []byte {
-	if len(r.value) > m.left {
+	if len(r.value()) > m.left {
 		return appendResult(dst, StatusTooLarge, r.version)
 	}
-	m.left -= len(r.value)
-	return append(appendResult(dst, status, r.version), r.value...)
+	m.left -= len(r.value())
+	return append(appendResult(dst, status, r.version), r.value()...)
 }
 
 func (m *KV) remove(dst []byte, s wire.Slot, i uint32, ok bool) []byte {
@@ -177,41 +208,44 @@ func (m *KV) remove(dst []byte, s wire.Slot, i uint32, ok bool) []byte {
 		return appendResult(dst, StatusNotFound, r.version)
 	}
 	r := m.rows.edit(int(i))
-	r.value, r.present = nil, false
+	if r.present = false; cap(r.data) > int(r.keyLen)+64 { // else its memory waits for the next value
+		r.make(r.key(), 0, m.rows.epoch)
+	}
+	r.data = r.data[:r.keyLen]
 	r.version++
 	r.slot = s
 	return appendResult(dst, StatusOK, r.version)
 }
 
-func (m *KV) cas(dst []byte, s wire.Slot, c Command, i uint32, ok bool) []byte {
+func (m *KV) cas(dst []byte, s wire.Slot, c Command, hash uint64, i uint32, ok bool) []byte {
 	if !ok {
 		if c.Expect {
 			return appendResult(dst, StatusMismatch, 0)
 		}
-		return m.create(dst, s, c.Key, c.Value)
+		return m.create(dst, s, c.Key, hash, c.Value)
 	}
 	r := m.rows.at(int(i))
-	if r.present == c.Expect && (!c.Expect || bytes.Equal(r.value, c.Old)) {
+	if r.present == c.Expect && (!c.Expect || bytes.Equal(r.value(), c.Old)) {
 		return m.write(dst, s, i, c.Value)
 	}
 	return m.returning(dst, StatusMismatch, r)
 }
 
-func (m *KV) incr(dst []byte, s wire.Slot, c Command, i uint32, ok bool) []byte {
+func (m *KV) incr(dst []byte, s wire.Slot, c Command, hash uint64, i uint32, ok bool) []byte {
 	var v [8]byte
 	if ok {
 		r := m.rows.at(int(i))
-		if r.present && len(r.value) != 8 {
+		if r.present && len(r.value()) != 8 {
 			return appendResult(dst, StatusBadValue, r.version)
 		}
-		copy(v[:], r.value)
+		copy(v[:], r.value())
 	}
 	le.PutUint64(v[:], le.Uint64(v[:])+uint64(c.Delta))
 	n := len(dst)
 	if ok {
 		dst = m.write(dst, s, i, v[:])
 	} else {
-		dst = m.create(dst, s, c.Key, v[:])
+		dst = m.create(dst, s, c.Key, hash, v[:])
 	}
 	if Status(dst[n]) != StatusOK {
 		return dst

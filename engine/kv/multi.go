@@ -199,7 +199,7 @@ func (m *KV) multi(dst []byte, s wire.Slot, p []byte) []byte {
 // holds says whether a guard is met.
 func (m *KV) holds(g Guard) bool {
 	var r row // of a key that was never written: no value, version 0
-	if i, ok := m.index[string(g.Key)]; ok {
+	if i, ok := m.index.find(m.rows, g.Key, m.index.hash(g.Key)); ok {
 		r = *m.rows.at(int(i))
 	}
 	switch g.Kind {
@@ -208,7 +208,7 @@ func (m *KV) holds(g Guard) bool {
 	case GuardAbsent:
 		return !r.present
 	case GuardEquals:
-		return r.present && bytes.Equal(r.value, g.Value)
+		return r.present && bytes.Equal(r.value(), g.Value)
 	default:
 		return r.version == g.Version
 	}

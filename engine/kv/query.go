@@ -187,7 +187,7 @@ func (m *KV) Query(dst, req []byte) ([]byte, error) {
 
 func (m *KV) queryGet(dst, key []byte) []byte {
 	var r row
-	if i, ok := m.index[string(key)]; ok {
+	if i, ok := m.index.find(m.rows, key, m.index.hash(key)); ok {
 		r = *m.rows.at(int(i))
 	}
 	status := StatusNotFound
@@ -197,7 +197,7 @@ func (m *KV) queryGet(dst, key []byte) []byte {
 	dst = append(dst, byte(status))
 	dst = binary.AppendUvarint(dst, r.version)
 	dst = binary.AppendUvarint(dst, uint64(r.slot))
-	return append(dst, r.value...)
+	return append(dst, r.value()...)
 }
 
 // parseScan decodes a scan request and cuts it to the rows there are.
@@ -257,16 +257,16 @@ func appendRow(dst []byte, r *row, values bool) []byte {
 	if values && r.present {
 		flags |= rowValue
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(r.key)))
-	dst = append(dst, r.key...)
+	dst = binary.AppendUvarint(dst, uint64(len(r.key())))
+	dst = append(dst, r.key()...)
 	dst = append(dst, flags)
 	dst = binary.AppendUvarint(dst, r.version)
 	dst = binary.AppendUvarint(dst, uint64(r.slot))
 	if flags&rowValue == 0 {
-		return le.AppendUint64(dst, ValueHash(r.value))
+		return le.AppendUint64(dst, ValueHash(r.value()))
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(r.value)))
-	return append(dst, r.value...)
+	dst = binary.AppendUvarint(dst, uint64(len(r.value())))
+	return append(dst, r.value()...)
 }
 
 // decoder takes fields off p. The first error sticks; after it fields are zero.

@@ -102,8 +102,8 @@ func (f *frozen[T]) WriteTo(w io.Writer) (n int64, err error) {
 func (f *frozen[T]) Release() { f.view.release() }
 
 func appendSnapRow(dst []byte, r *row) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(r.key)))
-	dst = append(dst, r.key...)
+	dst = binary.AppendUvarint(dst, uint64(r.keyLen))
+	dst = append(dst, r.key()...)
 	present := byte(0)
 	if r.present {
 		present = 1
@@ -111,8 +111,8 @@ func appendSnapRow(dst []byte, r *row) []byte {
 	dst = append(dst, present)
 	dst = binary.AppendUvarint(dst, r.version)
 	dst = binary.AppendUvarint(dst, uint64(r.slot))
-	dst = binary.AppendUvarint(dst, uint64(len(r.value)))
-	return append(dst, r.value...)
+	dst = binary.AppendUvarint(dst, uint64(len(r.value())))
+	return append(dst, r.value()...)
 }
 
 func appendSnapSession(dst []byte, r *SessionRow) []byte {
@@ -151,7 +151,8 @@ func (m *KV) restoreRow(in *bufio.Reader, last wire.Slot) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := m.index[string(key)]; ok || uint64(m.rows.rows) >= math.MaxUint32 {
+	hash := m.index.hash(key)
+	if _, ok := m.index.find(m.rows, key, hash); ok || uint64(m.rows.rows) >= rowsMax {
 		return fmt.Errorf("%w: key %q twice", ErrMalformed, key)
 	}
 	present, err := in.ReadByte()
@@ -171,11 +172,10 @@ func (m *KV) restoreRow(in *bufio.Reader, last wire.Slot) error {
 		return fmt.Errorf("%w: key %q", ErrMalformed, key)
 	}
 	i, r := m.rows.grow()
-	*r = row{key: string(key), version: version, slot: wire.Slot(slot), present: present == 1}
-	if r.present {
-		r.value = append(make([]byte, 0, roundUp(len(value))), value...)
-	}
-	m.index[r.key] = uint32(i)
+	*r = row{version: version, slot: wire.Slot(slot), present: present == 1}
+	r.make(key, len(value), 0)
+	r.data = append(r.data, value...)
+	m.index.add(m.rows, uint32(i), hash)
 	return nil
 }
 

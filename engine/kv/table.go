@@ -40,8 +40,9 @@ type page[T any] struct {
 	rows  [pageRows]T
 }
 
-// shared says whether something made in the given epoch may be visible in a view.
-func (t *table[T]) shared(epoch uint64) bool { return epoch < t.epoch && t.live.Load() != 0 }
+// shared says whether something made in the given epoch may be visible in a view. It is in line, and without a view asks for
+// nothing of what it is asked about: no wait for a page's epoch.
+func (t *table[T]) shared(epoch uint64) bool { return t.live.Load() != 0 && epoch < t.epoch }
 
 // at is row i, for reading. It is valid until the next edit or grow.
 func (t *table[T]) at(i int) *T {
