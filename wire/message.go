@@ -20,7 +20,7 @@ const AcceptHeadroom = HeaderSize + MessageSize
 //	Accepted      Ballot, Slot .. Slot+Count-1, Chosen
 //	Heartbeat     Ballot, Slot = highest that the receiver told a vote for, as far as the sender knows, Chosen, Round; of a
 //	              proposer of independent instances: Slot = highest in use
-//	HeartbeatAck  Ballot, Slot = last slot voted in (0: not told), Chosen, Round
+//	HeartbeatAck  Ballot, Slot = last slot voted in; to a leader: for which there is no room (0: not told), Chosen, Round
 //	Fetch         Slot .. Until = slots asked for, Chosen
 //	Learn         Ballot = of the sender's vote, Slot, Chosen, Value
 //	Probe         Ballot = the one it would prepare, Chosen

@@ -42,7 +42,11 @@ func (m *Message) text(value func(Batch) string) string {
 	case KindHeartbeat:
 		return fmt.Sprintf("Heartbeat %v chosen %d round %d", m.Ballot, m.Chosen, m.Round)
 	case KindHeartbeatAck:
-		return fmt.Sprintf("HeartbeatAck %v round %d", m.Ballot, m.Round)
+		s := fmt.Sprintf("HeartbeatAck %v round %d", m.Ballot, m.Round)
+		if m.Slot != 0 {
+			s += fmt.Sprintf(", slot %d", m.Slot)
+		}
+		return s
 	case KindFetch:
 		return fmt.Sprintf("Fetch slots %d..%d", m.Slot, m.Until)
 	case KindProbe:

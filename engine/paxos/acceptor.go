@@ -257,7 +257,7 @@ func (r *Replica) full(s wire.Slot) bool {
 	if s <= r.fetch.until {
 		ahead += 2 * fetchBytes // an answer; the leader may repeat more
 	}
-	return r.log.prefixBytes > r.c.LogBytesMax || s > r.chosen+1 && r.log.ahead() > ahead
+	return !r.hasRoom() || s > r.chosen+1 && r.log.ahead() > ahead
 }
 
 // consistent says whether m asks for the value that is held in a slot that is chosen, or that m's ballot already proposed

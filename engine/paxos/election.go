@@ -181,10 +181,38 @@ func (r *Replica) leaderTick() {
 		r.stepDown("no quorum answers")
 		return
 	}
+	if r.crowdedOut() {
+		r.stepDown("its log is full, and those of others are not")
+		r.deadline += 4 * uint64(r.c.ElectionTicks) // they come first
+		return
+	}
 	if r.now-r.beat >= uint64(r.c.HeartbeatTicks) {
 		r.sendHeartbeat()
 	}
 	r.resend()
+}
+
+// hasRoom says that the log in memory can grow: what is chosen and not in a snapshot yet is within its bound.
+func (r *Replica) hasRoom() bool { return r.log.prefixBytes <= r.c.LogBytesMax }
+
+// crowdedOut says that this leader has had no room for StallTicks, while as many others as must vote have. Its snapshots fail, or the disk
+// stalls under them: as there is nothing to write to the log meanwhile, checkDisk does not notice. If the others have no room either a
+// new leader could do no more than this one.
+func (r *Replica) crowdedOut() bool {
+	if r.hasRoom() {
+		r.crowded = 0
+		return false
+	}
+	if r.crowded == 0 {
+		r.crowded = r.now
+	}
+	roomy := nodeSet(0)
+	for i := range r.peers {
+		if p := &r.peers[i]; i != r.self && !p.crowded && r.now-p.seen < uint64(r.c.ElectionTicks) {
+			roomy = roomy.with(i)
+		}
+	}
+	return r.now-r.crowded >= uint64(r.c.StallTicks) && r.canChoose(roomy)
 }
 
 // sendHeartbeat tells each peer what was seen of it (heardVote), so that there is a frame for each.
@@ -214,7 +242,11 @@ func (r *Replica) onHeartbeat(m *wire.Message) {
 	}
 	r.follow(m.From, m.Ballot)
 	r.noteChosen(m.Ballot, m.Chosen)
-	r.send(m.From, &wire.Message{Kind: wire.KindHeartbeatAck, Ballot: m.Ballot, Round: m.Round}, 0)
+	ack := wire.Message{Kind: wire.KindHeartbeatAck, Ballot: m.Ballot, Round: m.Round}
+	if !r.hasRoom() {
+		ack.Slot = r.chosen + 1
+	}
+	r.send(m.From, &ack, 0)
 }
 
 func (r *Replica) onHeartbeatAck(m *wire.Message, from int) {
@@ -222,7 +254,7 @@ func (r *Replica) onHeartbeatAck(m *wire.Message, from int) {
 		return
 	}
 	p := &r.peers[from]
-	p.seen = r.now
+	p.seen, p.crowded = r.now, m.Slot != 0
 	if m.Round > p.round && m.Round <= r.round {
 		p.round = m.Round
 		r.confirmReads()

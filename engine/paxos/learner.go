@@ -84,7 +84,7 @@ func (r *Replica) source() (from wire.NodeID, upTo wire.Slot) {
 	if r.leader == r.c.Self {
 		return 0, 0
 	}
-	if r.log.prefixBytes > r.c.LogBytesMax { // what is not chosen yet would be refused again
+	if !r.hasRoom() { // what is not chosen yet would be refused again
 		return r.leader, r.told.upTo
 	}
 	return r.leader, max(r.told.upTo, r.fetch.missed)

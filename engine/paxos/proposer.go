@@ -202,8 +202,9 @@ func (r *Replica) lead() {
 	}
 	r.role, r.leader = Leader, r.c.Self
 	for i := range r.peers {
-		r.peers[i].seen, r.peers[i].round = r.now, 0
+		r.peers[i].seen, r.peers[i].round, r.peers[i].crowded = r.now, 0, false
 	}
+	r.crowded = 0
 	r.round, r.roundOpen = 0, false
 	if r.c.Learn == LearnOne {
 		r.own.clear()

@@ -60,6 +60,7 @@ type Replica struct {
 	round     uint64 // read-index rounds
 	roundOpen bool   // a heartbeat of this round is in the current output
 	beat      uint64 // tick of the last heartbeat
+	crowded   uint64 // leader: tick since which its log is full; 0: it is not
 	reads     []pendingRead
 
 	// Healing (suspect.go).
@@ -82,6 +83,7 @@ type peer struct {
 	round   uint64    // highest read round answered
 	upTo    wire.Slot // independent instances: the last slot it had voted in when it answered that round
 	fit     bool      // independent instances: it says that it hears a quorum
+	crowded bool      // leader: its log is full
 	voted   wire.Slot // highest slot it told this replica a vote for
 	promise promiseParts
 }
@@ -357,6 +359,14 @@ func (r *Replica) Installed(s wire.Slot) {
 		// Its prepare asked for slots that are now in the snapshot; what it proposed there is settled. Start over.
 		r.stepDown("a snapshot overtook its prepare")
 	}
+	// What comes after it is asked for at once: a few ticks later others may have trimmed it, and the next snapshot would be too
+	// old again, and so on for as long as they are busy.
+	if r.suspect.on && r.suspect.attempt != 0 && r.suspect.lsn == 0 {
+		for i := range r.peers {
+			r.askPromise(i)
+		}
+	}
+	r.sendFetch()
 }
 
 // Close releases every frame the replica holds. Nothing may be called afterwards.
@@ -389,6 +399,16 @@ func (r *Replica) Status() Status {
 	}
 	return st
 }
+
+// Held is what a replica holds that is bounded, as in Status.
+type Held struct {
+	LogBytes     int64
+	PromiseBytes int64
+	Reads        int
+}
+
+// Held is a part of Status that is cheap to ask for.
+func (r *Replica) Held() Held { return Held{r.log.bytes, r.promiseBytes(), len(r.reads)} }
 
 // record appends to the output a record, taking over one reference, and returns its number.
 func (r *Replica) record(rec wire.Record) wire.LSN {
