@@ -41,6 +41,7 @@ type GroupDriver struct {
 	items     []applyItem // taken from the applier's mailbox, not executed
 	jobs      []func()    // snapshots to write
 	transfers []*transfer // under way
+	usage     [usedKinds]Usage
 }
 
 // DriverConfig is what a driven node has instead of the machine. All fields but Limits are required.

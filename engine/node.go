@@ -40,8 +40,8 @@ type Node struct {
 	stopped    chan struct{}
 	background sync.WaitGroup // snapshots being written or sent; grows only while loops or appliers run
 
+	err      atomic.Error // why the node stopped; nil: it runs, or was closed. Set under mu
 	mu       sync.Mutex
-	err      error // why the node stopped; nil: it runs, or was closed
 	isDown   bool  // stopping is closed
 	closeErr error // of the transport and the log; valid when stopped is closed
 }
@@ -193,8 +193,9 @@ func (n *Node) stop(err error) {
 	if n.isDown {
 		return
 	}
-	n.isDown, n.err = true, err
+	n.isDown = true
 	if err != nil {
+		n.err.Store(err)
 		n.log.Error("node failed; it stops voting", "err", err)
 	}
 	close(n.stopping)
@@ -225,11 +226,7 @@ func (n *Node) supervise() {
 }
 
 // Err is why the node failed; nil: it runs, or was closed. It does not change once it is not nil.
-func (n *Node) Err() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.err
-}
+func (n *Node) Err() error { return n.err.Load() }
 
 // Wait returns when the node has stopped: Err.
 func (n *Node) Wait() error {

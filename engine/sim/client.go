@@ -22,6 +22,7 @@ type client struct {
 	ops     []*operation // under way
 	guess   wire.NodeID  // where the leader may be
 	done    int          // operations
+	acts    func()       // act
 }
 
 type opKind int
@@ -52,11 +53,13 @@ type operation struct {
 }
 
 func newClient(w *world, i int) *client {
-	return &client{w: w, o: w.oracles[i%len(w.oracles)], id: i, next: 1, guess: wire.NodeID(1 + w.rng.IntN(w.k.Nodes))}
+	c := &client{w: w, o: w.oracles[i%len(w.oracles)], id: i, next: 1, guess: wire.NodeID(1 + w.rng.IntN(w.k.Nodes))}
+	c.acts = c.act
+	return c
 }
 
 // wake has the client look for something to do.
-func (c *client) wake(d time.Duration) { c.w.after(d, c.act) }
+func (c *client) wake(d time.Duration) { c.w.after(d, c.acts) }
 
 func (c *client) act() {
 	w := c.w
@@ -161,10 +164,10 @@ func (op *operation) send() {
 		to = wire.NodeID(1 + w.rng.IntN(w.k.Nodes)) // somebody may think that he still leads
 	}
 	if w.net.calm || !w.percent(w.k.Drop) {
-		w.after(w.net.delay(), func() { op.arrive(to) })
+		w.net.carry(func() { op.arrive(to) })
 	}
 	if !w.net.calm && w.percent(w.k.Repeat) {
-		w.after(w.net.delay(), func() { op.arrive(to) })
+		w.net.carry(func() { op.arrive(to) })
 	}
 	patience := 2*time.Duration(w.k.ElectionTicks)*w.k.Tick + 4*w.k.Delay
 	w.after(w.between(patience/2, patience), func() {
@@ -227,7 +230,7 @@ func (op *operation) complete(by wire.NodeID, r *wire.Reply) {
 	if !w.net.calm && (w.percent(w.k.Drop) || w.procs[by-1].deaf > w.now) {
 		return
 	}
-	w.after(w.net.delay(), func() { op.replied(by, &kept) })
+	w.net.carry(func() { op.replied(by, &kept) })
 }
 
 // replied is the reply's arrival at the client.
@@ -310,7 +313,7 @@ func (op *operation) answer(by wire.NodeID, a *wire.Answer) {
 		arrived = op.recordAnswer(a)
 	}
 	status, slot, leader := a.Status, a.Slot, a.Leader
-	w.after(w.net.delay(), func() {
+	w.net.carry(func() {
 		switch {
 		case op.done:
 		case status == wire.StatusOK:

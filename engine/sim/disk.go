@@ -23,6 +23,8 @@ type disk struct {
 	id  wire.NodeID
 	mem *vfs.Mem
 
+	root, wal, snap string // directories
+
 	armed     int  // Mem's operation at which the process crashes; 0: none
 	failSyncs int  // so many of the next syncs of the log fail
 	fullFor   int  // so many of the next preallocations and writes of the log fail: the disk is full
@@ -77,7 +79,11 @@ func (d *durable) has(s wire.Slot, b wire.Ballot) bool {
 }
 
 func newDisk(w *world, id wire.NodeID) *disk {
-	return &disk{w: w, id: id, mem: vfs.NewMem(), dirty: map[string]bool{}, named: map[string]snapshotID{}, known: w.newDurable()}
+	root := fmt.Sprintf("/node-%d", id)
+	return &disk{
+		w: w, id: id, mem: vfs.NewMem(), root: root, wal: root + "/wal", snap: root + "/snap",
+		dirty: map[string]bool{}, named: map[string]snapshotID{}, known: w.newDurable(),
+	}
 }
 
 func (w *world) newDurable() (known []durable) {
@@ -87,9 +93,14 @@ func (w *world) newDurable() (known []durable) {
 	return known
 }
 
-func (d *disk) dir() string     { return fmt.Sprintf("/node-%d", d.id) }
-func (d *disk) walDir() string  { return d.dir() + "/wal" }
-func (d *disk) snapDir() string { return d.dir() + "/snap" }
+func (d *disk) dir() string     { return d.root }
+func (d *disk) walDir() string  { return d.wal }
+func (d *disk) snapDir() string { return d.snap }
+
+// in says whether a clean path is of a file in a directory without others below.
+func in(name, dir string) bool {
+	return len(name) > len(dir) && name[len(dir)] == '/' && name[:len(dir)] == dir
+}
 
 var (
 	errSync = errors.New("input/output error (injected)")
@@ -98,7 +109,10 @@ var (
 
 // hook injects faults. It runs inside vfs.Mem.
 func (d *disk) hook(op vfs.Op) error {
-	inLog, inSnaps := filepath.Dir(op.Name) == d.walDir(), filepath.Dir(op.Name) == d.snapDir()
+	if d.failSnaps+d.failSyncs+d.fullFor == 0 {
+		return nil
+	}
+	inLog, inSnaps := in(op.Name, d.wal), in(op.Name, d.snap)
 	is := func(kinds ...string) bool { return slices.Contains(kinds, op.Kind) }
 	switch {
 	case inSnaps && d.failSnaps > 0 && is("create", "writev", "sync"):
@@ -293,7 +307,7 @@ func (f *diskFile) synced(sync func() error) error {
 	}
 	err := sync()
 	pending := f.pending
-	f.pending = nil // a failed sync drops what it was to make durable
+	f.pending = f.pending[:0] // a failed sync drops what it was to make durable
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package sim
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sort"
 	"strings"
@@ -76,7 +77,7 @@ func drawKnobs(r *rand.Rand, nodes int) Knobs {
 		Nodes:   pick(r, 3, 3, 3, 3, 3, 3, 5, 5, 1),
 		Groups:  pick(r, 1, 1, 1, 1, 1, 1, 2, 3),
 		Clients: 1 + r.IntN(4),
-		Chaos:   time.Duration(1500+r.IntN(2500)) * time.Millisecond,
+		Chaos:   time.Duration(500*math.Pow(8, r.Float64())) * time.Millisecond, // mostly short: more schedules see more
 
 		Mode:      pick(r, paxos.ModeMulti, paxos.ModeMulti, paxos.ModeBasic),
 		Backoff:   pick(r, paxos.BackoffRandom, paxos.BackoffRandom, paxos.BackoffDistinguished), // without any nothing need ever be chosen

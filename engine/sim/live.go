@@ -59,7 +59,8 @@ func (w *world) settle() {
 		w.net.partial()
 	}
 	// What is still under way belongs to the time of the faults.
-	w.runUntil(w.now+int64(w.k.LateBy+300*time.Millisecond), nil)
+	w.runUntil(max(w.net.last, w.now+int64(100*time.Millisecond)), nil)
+	w.runUntil(w.now+int64(time.Second), w.allUp)
 	w.healed()
 	w.quiet = true
 	if partial {
@@ -71,6 +72,16 @@ func (w *world) settle() {
 	w.replies()
 	w.equal()
 	w.ends()
+}
+
+// allUp says that every node runs that has not gone for good: one may have failed just now, of a fault from before the end.
+func (w *world) allUp() bool {
+	for _, p := range w.procs {
+		if p.d == nil && !p.lost {
+			return false
+		}
+	}
+	return true
 }
 
 // partial leaves only some links up, so that at least one node is connected to a quorum: a star with one node in the middle (the
@@ -219,18 +230,20 @@ func (w *world) ends() {
 	if !w.runUntil(w.now+int64(10*time.Second), sent) {
 		w.fail("L7", 0, 0, "a snapshot is still being sent to a node that has caught up")
 	}
+	// A fetch that does not end is repeated after RetransmitTicks.
+	while := 3*time.Duration(float64(w.k.RetransmitTicks)*float64(w.k.Tick)/0.95) + 6*(w.k.Delay+w.k.Turn+w.k.Sync)
 	// A request that was repeated before its client had the reply may arrive only now, and opens a slot that has to be learned: that is
 	// no end that does not come. So what counts is that slots are taught although none was chosen for a while.
 	for until := w.now + int64(10*time.Second); ; {
 		prefix := w.prefixes()
-		w.runUntil(w.now+int64(300*time.Millisecond), nil)
+		w.runUntil(w.now+int64(while), nil)
 		taught := w.taught
-		w.runUntil(w.now+int64(200*time.Millisecond), nil)
+		w.runUntil(w.now+int64(while), nil)
 		if w.taught == taught {
 			return
 		}
 		if w.prefixes() == prefix || w.now > until {
-			w.fail("L7", 0, 0, "everybody has caught up, and %d slots were taught in the last 200 ms", w.taught-taught)
+			w.fail("L7", 0, 0, "everybody has caught up, and %d slots were taught in the last %v", w.taught-taught, while)
 		}
 	}
 }

@@ -15,6 +15,8 @@ type network struct {
 	cut  [][]bool        // [from-1][to-1]: the direction is down
 	slow []time.Duration // by receiver: added to each frame's way (a clogged link)
 	old  []parcel        // some frames of the past, one reference each, to be replayed
+	idle []*parcel       // that have arrived, to be used again
+	last int64           // when the last frame or message that is under way arrives
 }
 
 // parcel is a frame under way; one reference.
@@ -47,6 +49,13 @@ func (n *network) delay() time.Duration {
 	return n.w.between(20*time.Microsecond, k.Delay)
 }
 
+// carry has a client's message arrive.
+func (n *network) carry(arrive func()) {
+	way := n.delay()
+	n.last = max(n.last, n.w.now+int64(way))
+	n.w.after(way, arrive)
+}
+
 // send takes over one reference.
 func (n *network) send(from, to wire.NodeID, f *wire.Buffer) bool {
 	k := &n.w.k
@@ -60,12 +69,12 @@ func (n *network) send(from, to wire.NodeID, f *wire.Buffer) bool {
 	}
 	if !n.calm && n.w.percent(k.Repeat) {
 		n.w.counts["frames repeated"]++
-		n.fly(&parcel{from, to, f.Retain()})
+		n.fly(parcel{from, to, f.Retain()})
 	}
 	if !n.calm && n.w.percent(k.Corrupt) {
 		f = n.damage(f)
 	}
-	n.fly(&parcel{from, to, f})
+	n.fly(parcel{from, to, f})
 	return true
 }
 
@@ -95,12 +104,22 @@ func (n *network) damage(f *wire.Buffer) *wire.Buffer {
 	return c
 }
 
-func (n *network) fly(p *parcel) {
-	n.w.schedule(n.delay()+n.slow[p.to-1], event{parcel: p})
+func (n *network) fly(p parcel) {
+	way := n.delay() + n.slow[p.to-1]
+	n.last = max(n.last, n.w.now+int64(way))
+	at := new(parcel)
+	if k := len(n.idle); k > 0 {
+		at, n.idle = n.idle[k-1], n.idle[:k-1]
+	}
+	*at = p
+	n.w.schedule(way, event{parcel: at})
 }
 
 // arrive does what the transport's reader does: the CRC is checked before anybody looks at the frame.
-func (n *network) arrive(p *parcel) {
+func (n *network) arrive(at *parcel) {
+	p := *at
+	*at = parcel{}
+	n.idle = append(n.idle, at)
 	to := n.w.procs[p.to-1]
 	if to.d == nil || n.cut[p.from-1][p.to-1] {
 		p.frame.Release()
@@ -133,7 +152,7 @@ func (n *network) replay() {
 	}
 	p := n.old[n.w.rng.IntN(len(n.old))]
 	n.w.counts["frames replayed late"]++
-	n.fly(&parcel{p.from, p.to, p.frame.Retain()})
+	n.fly(parcel{p.from, p.to, p.frame.Retain()})
 }
 
 func (n *network) close() {

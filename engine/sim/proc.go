@@ -55,6 +55,7 @@ const (
 	stageTransfer
 	stageDeadline
 	stages
+	stageTick // of the clock: not a goroutine
 )
 
 var stageNames = [stages]string{"turn", "write", "sync", "apply", "receive", "snapshot job", "transfer", "batch delay"}
@@ -118,7 +119,7 @@ func (p *proc) start(bootstrap bool) {
 		r.look()
 	}
 	life := p.life
-	w.after(w.between(0, w.k.Tick), func() { p.tick(life) })
+	w.step(w.between(0, w.k.Tick), action{p: p, s: stageTick, life: life})
 	if w.k.Fsync.Mode == wal.Interval {
 		w.after(w.between(0, w.k.Fsync.Every), func() { p.flush(life) })
 	}
@@ -182,7 +183,7 @@ func (p *proc) tick(life int) {
 		return
 	}
 	if p.pausedUntil > w.now {
-		w.after(min(time.Duration(p.pausedUntil-w.now), recheck), func() { p.tick(life) })
+		w.step(min(time.Duration(p.pausedUntil-w.now), recheck), action{p: p, s: stageTick, life: life})
 		return
 	}
 	w.note(p.id, 0, "tick", 0, 0, 0)
@@ -190,7 +191,7 @@ func (p *proc) tick(life int) {
 		r.d.Turn(true)
 		r.promised()
 	}
-	w.after(time.Duration(float64(w.k.Tick)/p.rate), func() { p.tick(life) })
+	w.step(time.Duration(float64(w.k.Tick)/p.rate), action{p: p, s: stageTick, life: life})
 	p.poke()
 }
 
@@ -257,6 +258,10 @@ func (p *proc) arm(r *replica, s stage, most time.Duration) {
 // step does one step of one goroutine.
 func (p *proc) step(a action) {
 	w, s := p.w, a.s
+	if s == stageTick {
+		p.tick(a.life)
+		return
+	}
 	if p.life != a.life || p.d == nil {
 		return
 	}

@@ -53,11 +53,10 @@ func (r *replica) poke() {
 
 // bounded demands that every queue, buffer and table is within its bound (S17).
 func (r *replica) bounded() {
-	w := r.p.w
-	w.usage = r.d.Usage(w.usage[:0])
-	for i := range w.usage {
-		if u := &w.usage[i]; u.Used > u.Max || u.Used < 0 {
-			w.fail("S17", r.p.id, r.applied, "group %d: %s: %d, at most %d", r.o.g, u.Name, u.Used, u.Max)
+	usage := r.d.Usage()
+	for i := range usage {
+		if u := &usage[i]; u.Used > u.Max || u.Used < 0 {
+			r.p.w.fail("S17", r.p.id, r.applied, "group %d: %s: %d, at most %d", r.o.g, u.Name, u.Used, u.Max)
 		}
 	}
 }

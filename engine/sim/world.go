@@ -6,7 +6,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/paxbench/paxbench/engine"
 	"github.com/paxbench/paxbench/wire"
 )
 
@@ -67,8 +66,6 @@ type world struct {
 	oracles []*oracle // by group id - 1
 	nemesis nemesis
 
-	usage []engine.Usage // scratch
-
 	events int
 	hash   uint64
 	ring   [128]entry
@@ -97,7 +94,7 @@ func Run(o Options) (r *Result) {
 }
 
 func (w *world) result() *Result {
-	return &Result{Seed: w.o.Seed, Knobs: w.k, Events: w.events, SimTime: time.Duration(w.now), Hash: w.hash, Counts: w.counts}
+	return &Result{Seed: w.o.Seed, Knobs: w.k, Events: w.events, SimTime: time.Duration(w.now - epoch), Hash: w.hash, Counts: w.counts}
 }
 
 // violation makes a Violation of what a step panicked with.
@@ -120,8 +117,11 @@ func (w *world) fail(property string, node wire.NodeID, slot wire.Slot, format s
 	panic(&Violation{Property: property, Node: node, Slot: slot, Detail: fmt.Sprintf(format, args...)})
 }
 
+// epoch is the virtual time at which schedules begin.
+const epoch = int64(time.Second)
+
 func newWorld(o Options) *world {
-	w := &world{o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x70617862656e6368)), now: int64(time.Second), hash: 14695981039346656037}
+	w := &world{o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x70617862656e6368)), now: epoch, hash: 14695981039346656037}
 	w.k = drawKnobs(w.rng, o.Nodes)
 	if o.Knobs != nil {
 		o.Knobs(&w.k)

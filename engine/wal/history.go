@@ -66,10 +66,10 @@ func readHistory(fsys FS, dir string, who Identity, v historyVisitor) (*history,
 	if err != nil {
 		return h, err
 	}
-	if ids, err = h.neededOf(fsys, dir, who, ids); err != nil {
+	ids, buf, err := h.neededOf(fsys, dir, who, ids)
+	if err != nil {
 		return h, err
 	}
-	var buf []byte
 	for i, id := range ids {
 		w, err := openWalker(fsys, filepath.Join(dir, segmentName(id)), id, who, buf)
 		if err != nil {
@@ -129,12 +129,13 @@ func (h *history) list(fsys FS, dir string) ([]uint64, error) {
 }
 
 // neededOf returns the ids of the segments that the log needs, and refuses if one of them is missing. The newest segment
-// says which is the oldest needed; older ones were given up, and the file of one may still be here, whole or reused.
-func (h *history) neededOf(fsys FS, dir string, who Identity, ids []uint64) ([]uint64, error) {
+// says which is the oldest needed; older ones were given up, and the file of one may still be here, whole or reused. buf is
+// memory for the next segment.
+func (h *history) neededOf(fsys FS, dir string, who Identity, ids []uint64) (needed []uint64, buf []byte, err error) {
 	newest := ids[len(ids)-1]
 	w, err := openWalker(fsys, filepath.Join(dir, segmentName(newest)), newest, who, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	_, damage := w.walk(visitor{})
 	from, _ := slices.BinarySearch(ids, w.oldest)
@@ -143,15 +144,15 @@ func (h *history) neededOf(fsys FS, dir string, who Identity, ids []uint64) ([]u
 	for i := range ids {
 		if want := w.oldest + uint64(i); ids[i] != want {
 			if damage != nil { // a later group may have said that the missing one is not needed
-				return nil, damage
+				return nil, nil, damage
 			}
-			return nil, &CorruptError{
+			return nil, nil, &CorruptError{
 				File:   filepath.Join(dir, segmentName(want)),
 				Reason: fmt.Sprintf("the file is missing: the log needs segments %d to %d", w.oldest, newest),
 			}
 		}
 	}
-	return ids, nil
+	return ids, w.p, nil
 }
 
 // link checks that the segment behind w follows it. If the seal between them is missing it must be the one that the

@@ -33,8 +33,12 @@ type Mem struct {
 	ops     int
 	crashAt int // the operation with this number, and all later ones, fail; 0: none
 	hook    func(Op) error
-	history bool // see KeepHistory
+	history bool     // see KeepHistory
+	spare   [][]byte // of settled writes, to be used again
 }
+
+// spareMax bounds what is kept of settled writes.
+const spareMax = 16
 
 // inode is a file's content. It is shared by the names in both images.
 type inode struct {
@@ -75,6 +79,8 @@ type change struct {
 	off  int64
 	data []byte // written at off; nil: zeros up to size
 	size int64
+
+	shared bool // data is in a copy of the file system as well
 
 	dir    string
 	name   string // gets target, or disappears if target is nil
@@ -287,8 +293,13 @@ func (m *Mem) settle(match func(*change) bool, keep bool) {
 		c := &m.journal[i]
 		if !match(c) {
 			rest = append(rest, *c)
-		} else if keep {
+			continue
+		}
+		if keep {
 			c.apply(m.durable)
+		}
+		if c.data != nil && !c.shared && len(m.spare) < spareMax {
+			m.spare = append(m.spare, c.data[:0])
 		}
 	}
 	clear(m.journal[len(rest):])
@@ -386,7 +397,7 @@ func (f *memFile) Writev(bufs [][]byte, off int64) error {
 	err := f.begin(Op{Kind: "writev", Off: off, Len: int64(total)})
 	lie := errors.Is(err, ErrLie)
 	total, err = partly(total, err)
-	data := make([]byte, 0, total)
+	data := f.m.take(total)
 	for _, b := range bufs {
 		data = append(data, b[:min(len(b), total-len(data))]...)
 	}
@@ -400,11 +411,26 @@ func (f *memFile) Writev(bufs [][]byte, off int64) error {
 	return err
 }
 
+// take returns memory for a write of n bytes.
+func (m *Mem) take(n int) []byte {
+	if k := len(m.spare); k > 0 {
+		p := m.spare[k-1]
+		m.spare = m.spare[:k-1]
+		if cap(p) >= n {
+			return p
+		}
+	}
+	return make([]byte, 0, max(n, 8<<10))
+}
+
 // partly says how many of total bytes an operation does that was answered with err, and what it returns.
 func partly(total int, err error) (int, error) {
+	if err == nil {
+		return total, nil
+	}
 	var part *PartialError
 	switch {
-	case err == nil || errors.Is(err, ErrLie):
+	case errors.Is(err, ErrLie):
 		return total, nil
 	case errors.As(err, &part):
 		return min(total, int(part.Bytes)), err

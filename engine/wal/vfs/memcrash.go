@@ -202,7 +202,9 @@ func (m *Mem) Clone() *Mem {
 	for dir := range m.dirs {
 		c.dirs[dir] = true
 	}
-	for _, ch := range m.journal {
+	for i := range m.journal {
+		m.journal[i].shared = true
+		ch := m.journal[i]
 		ch.node, ch.target = dup(ch.node), dup(ch.target)
 		c.journal = append(c.journal, ch)
 	}
