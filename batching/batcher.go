@@ -3,6 +3,7 @@ package batching
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/klauspost/compress/s2"
@@ -71,9 +72,10 @@ func (c Config) withDefaults() Config {
 // Item is a block that waits for its batch. Block is a view into Frame; one reference to Frame goes with the item.
 // Waiter is whatever the owner needs to answer the client.
 type Item[W any] struct {
-	Frame  *wire.Buffer
-	Block  wire.Block
-	Waiter W
+	Frame   *wire.Buffer
+	Block   wire.Block
+	Waiter  W
+	Expires int64 // nanoseconds: from then on nobody waits for it any more (Expire); 0: never
 }
 
 // queued is an item with its arrival time.
@@ -91,6 +93,7 @@ type Batcher[W any] struct {
 	bytes   int    // of the blocks that wait
 	cmds    int    // in the blocks that wait
 	held    int    // memory of the frames that wait, in bytes; at most QueueBytesMax, or one frame
+	soonest int64  // nothing that waits expires before
 	scratch []byte // compressed form of the batch under construction
 }
 
@@ -99,7 +102,7 @@ func New[W any](c Config) *Batcher[W] {
 	if err := c.Validate(); err != nil {
 		panic("BUG: " + err.Error())
 	}
-	return &Batcher[W]{c: c.withDefaults()}
+	return &Batcher[W]{c: c.withDefaults(), soonest: math.MaxInt64}
 }
 
 // Add queues a block. false means Busy: the queue holds QueueBytesMax bytes already, and the item's reference stays
@@ -119,7 +122,42 @@ func (b *Batcher[W]) Add(now int64, it Item[W]) bool {
 	b.held += size
 	b.bytes += len(it.Block.Bytes())
 	b.cmds += it.Block.Count()
+	if it.Expires != 0 {
+		b.soonest = min(b.soonest, it.Expires)
+	}
 	return true
+}
+
+// Expire takes out the blocks that have expired, releases their buffers and gives each waiter to fn, oldest first. Under an
+// overload that is what keeps a queue from being work for nobody: cut first, they would make those behind them too late
+// as well. It costs nothing while nothing expires, and otherwise a walk along the queue.
+func (b *Batcher[W]) Expire(now int64, fn func(W)) {
+	if now < b.soonest {
+		return
+	}
+	b.soonest = math.MaxInt64
+	kept := b.queue[:b.head]
+	for i := b.head; i < len(b.queue); i++ {
+		q := b.queue[i]
+		switch {
+		case q.Expires == 0:
+		case q.Expires > now:
+			b.soonest = min(b.soonest, q.Expires)
+		default:
+			b.held -= q.Frame.Cap()
+			b.bytes -= len(q.Block.Bytes())
+			b.cmds -= q.Block.Count()
+			q.Frame.Release()
+			fn(q.Waiter)
+			continue
+		}
+		kept = append(kept, q)
+	}
+	clear(b.queue[len(kept):])
+	b.queue = kept
+	if b.head == len(b.queue) {
+		b.queue, b.head = b.queue[:0], 0
+	}
 }
 
 // Len is the number of blocks that wait, and their bytes.
@@ -226,5 +264,5 @@ func (b *Batcher[W]) Drain(fn func(W)) {
 		fn(w)
 	}
 	b.queue, b.head = b.queue[:0], 0
-	b.bytes, b.cmds, b.held = 0, 0, 0
+	b.bytes, b.cmds, b.held, b.soonest = 0, 0, 0, math.MaxInt64
 }

@@ -3,6 +3,7 @@ package batching
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"strings"
@@ -110,6 +111,71 @@ func TestBatcherCloses(t *testing.T) {
 				t.Error("buffers leaked")
 			}
 		})
+	}
+}
+
+// What can go wrong: what has expired is cut, or what has not is refused; the sums that bound the queue lose count; what is
+// left changes its order.
+func TestBatcherExpires(t *testing.T) {
+	mark := wire.Outstanding()
+	b := New[int](Config{QueueBytesMax: 1 << 20})
+	add := func(waiter int, until int64) {
+		it := item(waiter, 2, 9)
+		it.Expires = until
+		if !b.Add(1, it) {
+			t.Fatal("busy")
+		}
+	}
+	take := func() []int {
+		f, waiters, _ := b.Take(nil)
+		defer f.Release()
+		if got := firsts(t, value(t, f)); !reflect.DeepEqual(got, waiters) {
+			t.Errorf("blocks %v, waiters %v", got, waiters)
+		}
+		return waiters
+	}
+	expire := func(now int64) (late []int) {
+		b.Expire(now, func(w int) { late = append(late, w) })
+		return late
+	}
+	for i, until := range []int64{50, 0, 20, 30, 20, 90} {
+		add(i, until)
+	}
+	if late := expire(19); late != nil {
+		t.Errorf("%v expired early", late)
+	}
+	if late := expire(20); !reflect.DeepEqual(late, []int{2, 4}) {
+		t.Errorf("%v expired at 20, want 2 and 4", late)
+	}
+	if late := expire(29); late != nil || b.soonest != 30 {
+		t.Errorf("%v expired, the next is due at %d", late, b.soonest)
+	}
+	if blocks, size := b.Len(); blocks != 4 || size != 4*(wire.BlockHeaderSize+2*10) || b.cmds != 8 {
+		t.Errorf("left: %d blocks, %d bytes, %d commands", blocks, size, b.cmds)
+	}
+	if late := expire(60); !reflect.DeepEqual(late, []int{0, 3}) {
+		t.Errorf("%v expired at 60, want 0 and 3", late)
+	}
+	if got := take(); !reflect.DeepEqual(got, []int{1, 5}) {
+		t.Errorf("took %v, want 1 and 5", got)
+	}
+	if late := expire(100); late != nil || b.soonest != math.MaxInt64 {
+		t.Errorf("%v expired out of an empty queue", late)
+	}
+	add(6, 110)
+	add(7, 110)
+	if late := expire(110); len(late) != 2 || b.Held() != 0 || b.bytes != 0 || b.cmds != 0 {
+		t.Errorf("%v expired, %d bytes held", late, b.Held())
+	}
+	if b.Ready(200, 0, 1) {
+		t.Error("an empty queue is ready")
+	}
+	add(8, 0)
+	if got := take(); !reflect.DeepEqual(got, []int{8}) {
+		t.Errorf("took %v, want 8", got)
+	}
+	if wire.Outstanding() != mark {
+		t.Error("buffers leaked")
 	}
 }
 

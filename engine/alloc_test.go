@@ -102,7 +102,7 @@ func TestClientAllocs(t *testing.T) {
 	per := mallocsPer(1000, func() {
 		f := wire.NewPropose(4 << 10)
 		commands16(f, id, first, 100)
-		wire.SealPropose(f, 77, 1, uint64(first))
+		wire.SealPropose(f, 77, 1, uint64(first), 0)
 		first += 100
 		conn.Send(f)
 		<-r.done

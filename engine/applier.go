@@ -402,6 +402,11 @@ func (a *applier) answerReads(b *readBatch) {
 }
 
 func (a *applier) answerQuery(q *query) {
+	if q.until != 0 && q.expired(a.g.node.nanotime()) {
+		a.g.count.expired.Inc()
+		q.fail(a.g, wire.StatusExpired)
+		return
+	}
 	ans := wire.Answer{Slot: a.applied}
 	body, err := a.sm.Query(a.answer[:0], q.req)
 	switch {

@@ -16,6 +16,9 @@ var (
 	// ErrDiskFull: this node's disk has no room, and no other node is known to lead. Try again later.
 	ErrDiskFull = errors.New("engine: disk full")
 
+	// ErrExpired: the block's patience ran out before it was proposed, or that of a query before it was read.
+	ErrExpired = errors.New("engine: expired: its patience ran out while it waited")
+
 	// ErrNotLeader: this node does not lead the group; the error is a *NotLeaderError that says who may.
 	ErrNotLeader = errors.New("engine: not the leader")
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"go.uber.org/atomic"
 
@@ -120,8 +121,8 @@ func (g *Group) publish(st paxos.Status) {
 }
 
 // propose queues a block, which is a view into frame. The status is StatusOK if it was taken, with the reference;
-// otherwise neither done nor the reference was touched.
-func (g *Group) propose(frame *wire.Buffer, blk wire.Block, done Completion) wire.Status {
+// otherwise neither done nor the reference was touched. patience is in nanoseconds, 0: without end.
+func (g *Group) propose(frame *wire.Buffer, blk wire.Block, patience uint64, done Completion) wire.Status {
 	cost := clientCost(frame)
 	if g.clientBytes.Add(cost) > g.node.limits.ClientBytes {
 		g.clientBytes.Sub(cost)
@@ -129,11 +130,20 @@ func (g *Group) propose(frame *wire.Buffer, blk wire.Block, done Completion) wir
 		return wire.StatusBusy
 	}
 	e := event{kind: eventPropose, frame: frame, block: blk, done: done, at: g.node.nanotime()}
+	e.until = until(e.at, patience)
 	if !g.mailbox.PutUrgent(e) {
 		g.clientBytes.Sub(cost)
 		return wire.StatusClosed
 	}
 	return wire.StatusOK
+}
+
+// until is when a patience of that many nanoseconds ends; 0: never.
+func until(now int64, patience uint64) int64 {
+	if patience == 0 {
+		return 0
+	}
+	return now + int64(min(patience, wire.PatienceMax))
 }
 
 // ask queues a query; false: it was failed instead.
@@ -158,6 +168,13 @@ func (g *Group) ask(q *query, mode wire.QueryMode) {
 //
 // Errors: ErrInvalid, ErrBusy, ErrClosed. All mean certainly not done.
 func (g *Group) ProposeBlock(block *wire.Buffer, done Completion) error {
+	return g.ProposeBlockWithin(block, 0, done)
+}
+
+// ProposeBlockWithin is ProposeBlock for callers who do not wait for ever: if the block has not been proposed within
+// patience, up to a day (0: without end), it never is, and done is told ErrExpired: certainly not done. A block that was
+// proposed in time may be done, and answered, later.
+func (g *Group) ProposeBlockWithin(block *wire.Buffer, patience time.Duration, done Completion) error {
 	blk, n, err := wire.ParseBlock(block.Bytes())
 	if err == nil && n != block.Len() {
 		err = fmt.Errorf("%d bytes after the block", block.Len()-n)
@@ -166,7 +183,7 @@ func (g *Group) ProposeBlock(block *wire.Buffer, done Completion) error {
 		block.Release()
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if s := g.propose(block, blk, done); s != wire.StatusOK {
+	if s := g.propose(block, blk, uint64(max(patience, 0)), done); s != wire.StatusOK {
 		block.Release()
 		return statusError(s, 0, "")
 	}
@@ -338,7 +355,7 @@ func (g *Group) metrics(reset bool) Metrics {
 		Quorum: g.stages.quorum.read(reset), Apply: g.stages.apply.read(reset),
 		Slots: c.slots.Load(), Noops: c.noops.Load(), Blocks: c.blocks.Load(), Commands: c.commands.Load(),
 		Repeats: c.repeats.Load(), Refused: c.refused.Load(), Malformed: c.malformed.Load(), Queries: c.queries.Load(),
-		Busy: c.busy.Load() + c.busyLoop.Load(), PeerFrames: c.peerFrames.Load(), PeerDropped: c.peerDropped.Load(),
+		Busy: c.busy.Load() + c.busyLoop.Load(), Expired: c.expired.Load(), PeerFrames: c.peerFrames.Load(), PeerDropped: c.peerDropped.Load(),
 		PeerInvalid: c.peerInvalid.Load(), Elections: c.elections.Load(), LossesOfLead: c.losses.Load(),
 		Suspicions: c.suspicions.Load(), Heals: c.heals.Load(),
 		Snapshots: c.snapshots.Load(), SnapInstalls: c.snapInstalls.Load(), SnapSent: c.snapSent.Load(),

@@ -38,6 +38,7 @@ type event struct {
 	peer  wire.NodeID
 	slot  wire.Slot
 	at    int64 // nanotime of arrival
+	until int64 // nanotime from which on nobody waits for the block any more; 0: for ever
 }
 
 // flight is a batch under way from Take to the last reply. The loop owns it until the slot is chosen, then the applier.
@@ -81,6 +82,7 @@ type loop struct {
 	gathering bool        // something may wait in the gatherer
 	gathered  []*gathered // scratch
 
+	late  func(Completion)      // refuses a block that has expired
 	asked []*query              // queries of this turn
 	reads map[uint64]*readBatch // under way, by token; bounded by Limits.ClientBytes
 	token uint64
@@ -93,10 +95,15 @@ type loop struct {
 }
 
 func newLoop(g *Group, core *paxos.Replica) *loop {
-	return &loop{
+	l := &loop{
 		g: g, core: core, batcher: batching.New[Completion](g.node.c.batching()),
 		flights: newFlightQueue(g.node.c.Window), reads: make(map[uint64]*readBatch),
 	}
+	l.late = func(c Completion) {
+		g.count.expired.Inc()
+		g.refuse(c, wire.StatusExpired)
+	}
+	return l
 }
 
 // run is the goroutine.
@@ -201,6 +208,11 @@ func (l *loop) handle(e *event) {
 			e.query.fail(l.g, wire.StatusNotLeader)
 			return
 		}
+		if e.query.expired(l.now) {
+			l.g.count.expired.Inc()
+			e.query.fail(l.g, wire.StatusExpired)
+			return
+		}
 		l.asked = append(l.asked, e.query)
 	case eventGathered:
 		l.gathering = true
@@ -266,7 +278,11 @@ func (l *loop) add(e *event) {
 		// done nothing for too long.
 		status = wire.StatusDiskFull
 	case l.leading:
-		if l.batcher.Add(e.at, batching.Item[Completion]{Frame: e.frame, Block: e.block, Waiter: e.done}) {
+		if plant.Is(plant.ExpiredProposed) && e.until != 0 && l.now >= e.until {
+			l.late(e.done)
+			e.done, e.until = CompletionFunc(func(*Result) {}), 0
+		}
+		if l.batcher.Add(e.at, batching.Item[Completion]{Frame: e.frame, Block: e.block, Waiter: e.done, Expires: e.until}) {
 			return
 		}
 		l.g.count.busyLoop.Inc()
@@ -320,6 +336,9 @@ func (l *loop) pump() {
 	if !l.leading {
 		return
 	}
+	// Before anything is cut: what nobody waits for any more is refused, and certainly not done. A batch that is held was
+	// cut in time.
+	l.batcher.Expire(l.now, l.late)
 	if l.g.overloaded() {
 		l.g.wantApplied.Store(true) // the disk tells of itself
 		return

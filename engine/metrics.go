@@ -38,6 +38,7 @@ type Metrics struct {
 	Malformed     uint64 `json:"malformed"`      // slots whose value does not decode
 	Queries       uint64 `json:"queries"`        // answered
 	Busy          uint64 `json:"busy"`           // proposals and queries turned away
+	Expired       uint64 `json:"expired"`        // proposals and queries refused because their patience had run out
 	PeerFrames    uint64 `json:"peer_frames"`    // from peers, taken
 	PeerDropped   uint64 `json:"peer_dropped"`   // from peers, dropped because a queue was full
 	PeerInvalid   uint64 `json:"peer_invalid"`   // from peers, malformed or foreign
@@ -152,8 +153,8 @@ func (h *histogram) read(reset bool) Latency {
 // different cache lines.
 type counters struct {
 	// The loop's.
-	peerFrames, peerInvalid, elections, losses, busyLoop, suspicions, heals atomic.Uint64
-	_                                                                       [64]byte
+	peerFrames, peerInvalid, elections, losses, busyLoop, suspicions, heals, expired atomic.Uint64
+	_                                                                                [64]byte
 
 	// The applier's.
 	slots, noops, blocks, commands, repeats, refused, malformed, queries atomic.Uint64

@@ -11,6 +11,7 @@ type query struct {
 	frame *wire.Buffer // what req is a view into, one reference; nil: req belongs to the query
 	req   []byte
 	to    answerer
+	until int64 // nanotime from which on nobody waits for the answer any more; 0: for ever
 }
 
 // answerer receives the answer to a query, on a goroutine of the engine that others wait for. What a points to dies
@@ -18,6 +19,9 @@ type query struct {
 type answerer interface {
 	answered(a *wire.Answer, addr string)
 }
+
+// expired says that nobody waits for the answer any more.
+func (q *query) expired(now int64) bool { return q.until != 0 && now >= q.until }
 
 // cost is what the query counts against Limits.ClientBytes, from its arrival to its answer.
 func (q *query) cost() int64 {

@@ -30,6 +30,8 @@ func statusError(s wire.Status, leader wire.NodeID, addr string) error {
 		return ErrBusy
 	case wire.StatusDiskFull:
 		return ErrDiskFull
+	case wire.StatusExpired:
+		return ErrExpired
 	case wire.StatusClosed:
 		return ErrClosed
 	case wire.StatusSessionGone:

@@ -72,7 +72,7 @@ func (c *call) Complete(r *Result) {
 
 // propose takes over the reference to f.
 func (l *clientLink) propose(g *Group, f *wire.Buffer) {
-	request, blk, err := wire.DecodePropose(f.Bytes())
+	request, patience, blk, err := wire.DecodePropose(f.Bytes())
 	if err != nil {
 		l.cut(f)
 		return
@@ -82,7 +82,7 @@ func (l *clientLink) propose(g *Group, f *wire.Buffer) {
 	status := wire.StatusInvalid
 	if g != nil {
 		c.group = g.id
-		if status = g.propose(f, blk, c); status == wire.StatusOK {
+		if status = g.propose(f, blk, patience, c); status == wire.StatusOK {
 			return
 		}
 	}
@@ -127,7 +127,7 @@ func (l *clientLink) query(g *Group, f *wire.Buffer) {
 		return
 	}
 	q.group = g.id
-	q.query = query{frame: f, req: m.Body, to: q}
+	q.query = query{frame: f, req: m.Body, to: q, until: until(l.node.nanotime(), m.Patience)}
 	g.ask(&q.query, m.Mode)
 }
 

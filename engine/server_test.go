@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
@@ -58,7 +59,7 @@ func (c *rawClient) propose(g wire.GroupID, request uint64, id wire.SessionID, f
 	f := wire.NewPropose(b.Len())
 	f.Append(b.Bytes())
 	b.Release()
-	wire.SealPropose(f, 77, g, request)
+	wire.SealPropose(f, 77, g, request, 0)
 	c.conn.Send(f)
 	return c.reply()
 }
@@ -104,6 +105,54 @@ func (c *rawClient) control(kind, answer wire.Kind, g wire.GroupID, text string,
 		c.t.Fatalf("%v in %s", err, m.Text)
 	}
 	return m.Status
+}
+
+// What can go wrong: a block that waited for longer than its client does is executed all the same, and nobody is told; or it
+// is refused as certainly not done, and executed. A nanosecond has always passed when the loop gets to it.
+func TestExpiredIsNotProposed(t *testing.T) {
+	c := newCluster(t, 3, true, nil)
+	leader := c.leader()
+	cl := dialRaw(t, leader.Addr().String())
+	session := cl.propose(1, 1, 0, 99).Session
+	cl.propose(1, 2, session, 1, "a")
+	before := leader.Group(1).Status()
+	late := encodeBlock(session, 2, 2, "late")
+	f := wire.NewPropose(late.Len())
+	f.Append(late.Bytes())
+	wire.SealPropose(f, 77, 1, 3, 1)
+	cl.conn.Send(f)
+	if r := cl.reply(); r.Status != wire.StatusExpired || r.Request != 3 || r.Slot != 0 {
+		t.Errorf("%+v", r)
+	}
+	answer := make(chan error, 1)
+	err := leader.Group(1).ProposeBlockWithin(late, time.Nanosecond, CompletionFunc(func(r *Result) { answer <- r.Err() }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answer; !errors.Is(err, ErrExpired) || errors.Is(err, ErrUnknown) {
+		t.Errorf("%v", err)
+	}
+	for _, mode := range []wire.QueryMode{wire.QueryLinearizable, wire.QueryStale} {
+		q := wire.Get(128)
+		wire.AppendQuery(q, 77, 1, &wire.Query{Request: 5, Mode: mode, Patience: 1, Body: []byte("sum")})
+		cl.conn.Send(q)
+		q = cl.next(wire.KindAnswer)
+		var a wire.Answer
+		if err := wire.DecodeAnswer(q.Bytes(), &a); err != nil || a.Status != wire.StatusExpired {
+			t.Errorf("mode %d: %+v %v", mode, a, err)
+		}
+		q.Release()
+	}
+	if m := leader.Group(1).Metrics(); m.Expired != 4 {
+		t.Errorf("%d expired, want 4", m.Expired)
+	}
+	// What was refused took no place in the session, and nobody has executed it.
+	if r := cl.propose(1, 4, session, 2, "b"); r.Status != wire.StatusOK || r.Count != 1 {
+		t.Errorf("%+v", r)
+	}
+	if after := leader.Group(1).Status(); after.Commands != before.Commands+1 {
+		t.Errorf("%d commands, before %d", after.Commands, before.Commands)
+	}
 }
 
 // Everything a client may ask of a node, over a real connection: requests and answers must be paired by request id, carry
@@ -195,7 +244,7 @@ func TestSenselessClient(t *testing.T) {
 	}
 	f := wire.NewPropose(64)
 	f.Append(wire.AppendBlockHeader(nil, 0, 0, 0, 1, 10)) // and then nothing
-	wire.SealPropose(f, 77, 1, 3)
+	wire.SealPropose(f, 77, 1, 3, 0)
 	cut(f)
 	f = wire.Get(128)
 	wire.AppendControl(f, 77, 1, 0, &wire.Control{Kind: wire.KindWelcome, Text: []byte("{}")})
@@ -206,7 +255,7 @@ func TestSenselessClient(t *testing.T) {
 	f = wire.NewPropose(64)
 	f.Append(wire.AppendBlockHeader(nil, 0, 0, 0, 3, len(body)))
 	f.Append(body)
-	wire.SealPropose(f, 77, 1, 4)
+	wire.SealPropose(f, 77, 1, 4, 0)
 	cl.conn.Send(f)
 	if r := cl.reply(); r.Status != wire.StatusOK || r.Count != 3 {
 		t.Errorf("%+v", r)

@@ -22,10 +22,11 @@ const (
 	StatusTooLarge           // beyond a limit of this package
 	StatusUnknown            // may be done: leadership was lost, or the disk failed, while it was under way
 	StatusDiskFull           // the node's disk has no room; later, or another leader
+	StatusExpired            // the request's patience ran out before it was proposed, or before its query was read
 	statusEnd
 )
 
-var statusNames = [statusEnd]string{"ok", "not leader", "busy", "closed", "session gone", "invalid", "too large", "unknown", "disk full"}
+var statusNames = [statusEnd]string{"ok", "not leader", "busy", "closed", "session gone", "invalid", "too large", "unknown", "disk full", "expired"}
 
 func (s Status) String() string {
 	if s < statusEnd {
@@ -46,14 +47,15 @@ const (
 // Sizes in bytes of the fixed parts of client frames' bodies. All begin with the request id.
 const (
 	requestSize = 8
+	proposeSize = requestSize + 8
 	replySize   = 56
-	querySize   = 16
+	querySize   = 24
 	answerSize  = 24
 	controlSize = 16
 )
 
 // ProposeHeadroom is what precedes the block in a Propose frame.
-const ProposeHeadroom = HeaderSize + requestSize
+const ProposeHeadroom = HeaderSize + proposeSize
 
 // NewPropose returns a buffer for a Propose frame with a block of up to size bytes, header included: its length is
 // ProposeHeadroom, and the block is appended by the caller. SealPropose makes it a frame.
@@ -82,28 +84,33 @@ func clientBody(frame []byte, k Kind) ([]byte, error) {
 	return frame[HeaderSize:], nil
 }
 
-// SealPropose fills in everything in front of the block and the CRC.
-func SealPropose(f *Buffer, c ClusterID, g GroupID, request uint64) {
+// SealPropose fills in everything in front of the block and the CRC. Patience is for how many nanoseconds from its arrival
+// the block may be proposed: later nobody waits for it any more, and it is refused (StatusExpired). 0: for ever.
+func SealPropose(f *Buffer, c ClusterID, g GroupID, request, patience uint64) {
 	p := f.Bytes()
 	putHeader(p, KindPropose, c, g, 0)
 	le.PutUint64(p[HeaderSize:], request)
+	le.PutUint64(p[HeaderSize+requestSize:], patience)
 	seal(p)
 }
 
 // DecodePropose decodes a Propose frame that passed CheckFrame. The block is a view.
-func DecodePropose(frame []byte) (request uint64, blk Block, err error) {
+func DecodePropose(frame []byte) (request, patience uint64, blk Block, err error) {
 	body, err := clientBody(frame, KindPropose)
 	if err != nil {
-		return 0, Block{}, err
+		return 0, 0, Block{}, err
 	}
-	blk, n, err := ParseBlock(body[requestSize:])
-	if err == nil && n != len(body)-requestSize {
-		err = fmt.Errorf("%w: %d bytes after the block", ErrFormat, len(body)-requestSize-n)
+	blk, n, err := ParseBlock(body[proposeSize:])
+	if err == nil && n != len(body)-proposeSize {
+		err = fmt.Errorf("%w: %d bytes after the block", ErrFormat, len(body)-proposeSize-n)
+	}
+	if patience = le.Uint64(body[requestSize:]); err == nil && patience > PatienceMax {
+		err = fmt.Errorf("%w: patience of %d ns", ErrFormat, patience)
 	}
 	if err != nil {
-		return 0, Block{}, err
+		return 0, 0, Block{}, err
 	}
-	return le.Uint64(body), blk, nil
+	return le.Uint64(body), patience, blk, nil
 }
 
 // Reply answers a Propose frame: one for each block.
@@ -202,9 +209,10 @@ func (r *Reply) Iter() CommandIter {
 
 // Query asks a replica's state machine. Its answer is an Answer frame.
 type Query struct {
-	Request uint64
-	Mode    QueryMode
-	Body    []byte // a view
+	Request  uint64
+	Mode     QueryMode
+	Patience uint64 // as in Propose, until it is read
+	Body     []byte // a view
 }
 
 // AppendQuery appends q as a frame of cluster c, group g. Body takes up to QueryBytesMax; more is the caller's bug.
@@ -214,6 +222,7 @@ func AppendQuery(f *Buffer, c ClusterID, g GroupID, q *Query) {
 	putHeader(p, KindQuery, c, g, 0)
 	le.PutUint64(p[HeaderSize:], q.Request)
 	le.PutUint64(p[HeaderSize+8:], uint64(q.Mode))
+	le.PutUint64(p[HeaderSize+16:], q.Patience)
 	copy(p[HeaderSize+querySize:], q.Body)
 	seal(f.Bytes()[start:])
 }
@@ -224,11 +233,11 @@ func DecodeQuery(frame []byte, q *Query) error {
 	if err != nil {
 		return err
 	}
-	mode := le.Uint64(body[8:])
-	if mode >= uint64(queryModeEnd) {
-		return fmt.Errorf("%w: Query mode %d", ErrFormat, mode)
+	mode, patience := le.Uint64(body[8:]), le.Uint64(body[16:])
+	if mode >= uint64(queryModeEnd) || patience > PatienceMax {
+		return fmt.Errorf("%w: Query mode %d, patience of %d ns", ErrFormat, mode, patience)
 	}
-	*q = Query{Request: le.Uint64(body), Mode: QueryMode(mode), Body: body[querySize:]}
+	*q = Query{Request: le.Uint64(body), Mode: QueryMode(mode), Patience: patience, Body: body[querySize:]}
 	return nil
 }
 

@@ -121,15 +121,16 @@
 //
 //	32 Hello        status u64 = 0 | text, which no node reads yet
 //	33 Welcome      status u64 | JSON
-//	34 Propose      one block
+//	34 Propose      patience u64 | one block
 //	35 Reply        status u8 | empty u8 | 0 u16 | leader u32 | slot u64 | index u32 | count u32 | session u64 | first u64
 //	                | length u32 | 0 u32 | results: count x (uvarint length | bytes)
-//	36 Query        mode u64 | the question
+//	36 Query        mode u64 | patience u64 | the question
 //	37 Answer       status u32 | leader u32 | slot u64 | the answer
 //	38 Admin        status u64 = 0 | the operation's name
 //	39 AdminReply   status u64 | JSON
 //
-// Empty says that every result is empty and that none is sent.
+// Empty says that every result is empty and that none is sent. Patience is in nanoseconds from the frame's arrival, up to
+// PatienceMax; 0: no bound.
 //
 // # Buffers
 //

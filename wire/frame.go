@@ -16,7 +16,7 @@ var Castagnoli = crc32.MakeTable(crc32.Castagnoli)
 const Magic uint32 = 'P' | 'X'<<8 | 'B'<<16 | '1'<<24
 
 // Version is the version of every layout in this package. A frame of another version is refused, naming both.
-const Version = 1
+const Version = 2
 
 // HeaderSize is the size in bytes of a frame's header.
 const HeaderSize = 32

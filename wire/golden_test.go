@@ -100,7 +100,7 @@ func clientVectors() []vector {
 	}
 	propose := NewPropose(100)
 	propose.Append(block(3<<16|1, 10, 9, []byte("put a 1"), []byte{}))
-	SealPropose(propose, testCluster, testGroup, 0xa1a2a3a4a5a6a7a8)
+	SealPropose(propose, testCluster, testGroup, 0xa1a2a3a4a5a6a7a8, 0x3b3a3938_3736)
 	reply := func(r Reply) *Buffer {
 		f := Get(0)
 		r.Request = 0xa1a2a3a4a5a6a7a8
@@ -108,12 +108,12 @@ func clientVectors() []vector {
 		return f
 	}
 	query, answer := Get(0), Get(0)
-	AppendQuery(query, testCluster, testGroup, &Query{Request: 5, Mode: QueryStale, Body: []byte("get a")})
+	AppendQuery(query, testCluster, testGroup, &Query{Request: 5, Mode: QueryStale, Patience: 0x3b3a3938_3736, Body: []byte("get a")})
 	AppendAnswer(answer, testCluster, testGroup, testNode, &Answer{Request: 5, Status: StatusOK, Leader: 2, Slot: 1001, Body: []byte("1")})
 	return []vector{
 		frameVector("hello", "Hello", control(KindHello, 0, StatusOK, "")),
 		frameVector("welcome", "Welcome", control(KindWelcome, testNode, StatusOK, `{"node":1}`)),
-		frameVector("propose", "Propose of a block of two commands", propose),
+		frameVector("propose", "Propose of a block of two commands, with a patience", propose),
 		frameVector("reply", "Reply with two results", reply(Reply{
 			Slot: 1001, Index: 1, Count: 2, Session: 3<<16 | 1, First: 10, Results: AppendCommand(AppendCommand(nil, []byte("ok")), nil)})),
 		frameVector("reply-empty", "Reply with 4096 empty results", reply(Reply{
@@ -233,7 +233,7 @@ func TestLayoutAsDrawn(t *testing.T) {
 		at, width int
 		want      uint64
 	}{
-		{"magic", 0, 4, 0x31425850}, {"version", 4, 1, 1}, {"kind", 5, 1, 4}, {"reserved", 6, 2, 0},
+		{"magic", 0, 4, 0x31425850}, {"version", 4, 1, 2}, {"kind", 5, 1, 4}, {"reserved", 6, 2, 0},
 		{"cluster", 8, 8, uint64(testCluster)}, {"group", 16, 4, uint64(testGroup)}, {"from", 20, 4, uint64(testNode)},
 		{"length", 24, 4, uint64(len(p) - 32)},
 		{"ballot", 32, 8, 6<<32 | 2}, {"slot", 40, 8, 1001}, {"chosen", 48, 8, 999}, {"word", 56, 8, 0},

@@ -133,13 +133,13 @@ func encodeRecord(h Header, r *Record) (*Buffer, error) {
 func decodeClient(h Header, p []byte, g *Buffer) error {
 	switch h.Kind {
 	case KindPropose:
-		request, b, err := DecodePropose(p)
+		request, patience, b, err := DecodePropose(p)
 		if err != nil {
 			return err
 		}
 		g.Extend(ProposeHeadroom)
 		g.Append(b.Bytes())
-		SealPropose(g, h.Cluster, h.Group, request)
+		SealPropose(g, h.Cluster, h.Group, request, patience)
 	case KindReply:
 		var r Reply
 		if err := DecodeReply(p, &r); err != nil {

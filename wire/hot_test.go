@@ -222,12 +222,12 @@ func addClient(tb testing.TB, add addPath, hold holdBuffer) {
 		blk := hotBatch(1, commands)[BatchHeaderSize:]
 		propose := hold(NewPropose(len(blk)))
 		propose.Append(blk)
-		SealPropose(propose, testCluster, 1, 7)
-		add("ProposeSeal"+name, len(blk), func() { SealPropose(propose, testCluster, 1, 7) })
+		SealPropose(propose, testCluster, 1, 7, 0)
+		add("ProposeSeal"+name, len(blk), func() { SealPropose(propose, testCluster, 1, 7, 0) })
 		add("ProposeDecode"+name, propose.Len(), func() {
 			_, err := CheckFrame(propose.Bytes())
 			must(err)
-			_, _, err = DecodePropose(propose.Bytes())
+			_, _, _, err = DecodePropose(propose.Bytes())
 			must(err)
 		})
 		var results []byte

@@ -78,7 +78,7 @@ var kinds = [kindRecEnd]kindInfo{
 
 	KindHello:      {"Hello", controlSize, controlSize + HelloBytesMax, false},
 	KindWelcome:    {"Welcome", controlSize, controlSize + ControlBytesMax, false},
-	KindPropose:    {"Propose", requestSize + BlockHeaderSize, requestSize + BlockHeaderSize + BlockBytesMax, false},
+	KindPropose:    {"Propose", proposeSize + BlockHeaderSize, proposeSize + BlockHeaderSize + BlockBytesMax, false},
 	KindReply:      {"Reply", replySize, replySize + ResultsBytesMax, false},
 	KindQuery:      {"Query", querySize, querySize + QueryBytesMax, false},
 	KindAnswer:     {"Answer", answerSize, answerSize + QueryBytesMax, false},

@@ -22,6 +22,10 @@ const (
 	// allocate. FrameMax minus the largest headers, rounded down.
 	BatchBytesMax = 12 << 20
 
+	// PatienceMax bounds how long a request may wait at a node, in nanoseconds: a day, so that no sum of a time and a
+	// patience overflows.
+	PatienceMax = 24 * 3600 * 1_000_000_000
+
 	// SlotMax is the highest slot: SessionID keeps a slot in 48 bits. At a million slots a second it is reached
 	// after nine years of writing; decoders refuse what lies beyond, so that no sum of a slot and a count
 	// overflows anywhere.

@@ -354,7 +354,7 @@ func TestClientRoundTrip(t *testing.T) {
 		if err := DecodeReply(frame(func() { AppendReply(f, cluster, group, from, &reply) }), &gotReply); err != nil || !sameReply(reply, gotReply) {
 			t.Fatalf("sent %+v, decoded %+v, %v", reply, gotReply, err)
 		}
-		query := Query{Request: request, Mode: QueryMode(rapid.IntRange(0, int(queryModeEnd)-1).Draw(t, "mode")), Body: anyBytes(300).Draw(t, "query")}
+		query := Query{Request: request, Mode: QueryMode(rapid.IntRange(0, int(queryModeEnd)-1).Draw(t, "mode")), Patience: rapid.Uint64Range(0, PatienceMax).Draw(t, "query patience"), Body: anyBytes(300).Draw(t, "query")}
 		var gotQuery Query
 		if err := DecodeQuery(frame(func() { AppendQuery(f, cluster, group, &query) }), &gotQuery); err != nil ||
 			gotQuery.Request != query.Request || gotQuery.Mode != query.Mode || !bytes.Equal(gotQuery.Body, query.Body) {
@@ -379,8 +379,9 @@ func TestClientRoundTrip(t *testing.T) {
 		propose := NewPropose(rapid.IntRange(0, 2*len(enc)).Draw(t, "size"))
 		defer propose.Release()
 		propose.Append(enc)
-		SealPropose(propose, cluster, group, request)
-		if gotRequest, b, err := DecodePropose(propose.Bytes()); err != nil || gotRequest != request || !bytes.Equal(b.Bytes(), enc) {
+		patience := rapid.Uint64Range(0, PatienceMax).Draw(t, "patience")
+		SealPropose(propose, cluster, group, request, patience)
+		if gotRequest, got, b, err := DecodePropose(propose.Bytes()); err != nil || gotRequest != request || got != patience || !bytes.Equal(b.Bytes(), enc) {
 			t.Fatalf("proposed request %d, decoded %d, %v", request, gotRequest, err)
 		}
 	})

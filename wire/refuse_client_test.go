@@ -177,6 +177,7 @@ func TestClientFrameRefusals(t *testing.T) {
 		{"query", KindQuery, 0, make([]byte, querySize), true},
 		{"query mode", KindQuery, 0, set(make([]byte, querySize), 8, byte(queryModeEnd)), false},
 		{"query mode 2^56", KindQuery, 0, set(make([]byte, querySize), 15, 1), false},
+		{"query's patience", KindQuery, 0, set(make([]byte, querySize), 23, 1), false},
 		{"query by a node", KindQuery, 1, make([]byte, querySize), false},
 		{"answer", KindAnswer, 1, make([]byte, answerSize), true},
 		{"answer status", KindAnswer, 1, set(make([]byte, answerSize), 8, byte(statusEnd)), false},
@@ -184,9 +185,10 @@ func TestClientFrameRefusals(t *testing.T) {
 		{"answer slot", KindAnswer, 1, set(make([]byte, answerSize), 23, 1), false},
 		{"welcome", KindWelcome, 1, control(0), true},
 		{"welcome status", KindWelcome, 1, control(byte(statusEnd)), false},
-		{"propose", KindPropose, 0, append(make([]byte, 8), block(1, 1, 1, nil)...), true},
-		{"propose and more", KindPropose, 0, append(make([]byte, 8), append(block(1, 1, 1, nil), 0)...), false},
-		{"propose by a node", KindPropose, 1, append(make([]byte, 8), block(1, 1, 1, nil)...), false},
+		{"propose", KindPropose, 0, append(make([]byte, 16), block(1, 1, 1, nil)...), true},
+		{"propose and more", KindPropose, 0, append(make([]byte, 16), append(block(1, 1, 1, nil), 0)...), false},
+		{"propose by a node", KindPropose, 1, append(make([]byte, 16), block(1, 1, 1, nil)...), false},
+		{"propose's patience", KindPropose, 0, append(set(make([]byte, 16), 15, 1), block(1, 1, 1, nil)...), false},
 	} {
 		p := forge(c.k, testCluster, 1, c.from, c.body)
 		again, err := decodeAny(p)
@@ -200,7 +202,7 @@ func TestClientFrameRefusals(t *testing.T) {
 // checkWrongKinds gives each decoder every frame of another kind, and its own with a byte behind.
 func checkWrongKinds(t *testing.T) {
 	decoders := map[Kind]func(p []byte) error{
-		KindPropose: func(p []byte) error { _, _, err := DecodePropose(p); return err },
+		KindPropose: func(p []byte) error { _, _, _, err := DecodePropose(p); return err },
 		KindReply:   func(p []byte) error { return DecodeReply(p, new(Reply)) },
 		KindQuery:   func(p []byte) error { return DecodeQuery(p, new(Query)) },
 		KindAnswer:  func(p []byte) error { return DecodeAnswer(p, new(Answer)) },

@@ -51,7 +51,7 @@ func TestHeaderRefusals(t *testing.T) {
 		{"HTTP", []byte("GET / HTTP/1.1\r\nHost: example\r\n\r\n"), ErrMagic, ""},
 		{"TLS", set(0, 0x16, 3, 1, 2), ErrMagic, ""},
 		{"zeros", make([]byte, 64), ErrMagic, ""},
-		{"version", set(4, 2), ErrVersion, "got version 2, this build speaks 1"},
+		{"version", set(4, 3), ErrVersion, "got version 3, this build speaks 2"},
 		{"kind 0", set(5, 0), ErrKind, "0"},
 		{"kind between", set(5, byte(kindPeerEnd)), ErrKind, "17"},
 		{"kind 31", set(5, 31), ErrKind, "31"},

@@ -26,7 +26,7 @@ func (e *echo) Frame(f *wire.Buffer) {
 	out := wire.Get(wire.ReplySize)
 	switch h.Kind {
 	case wire.KindPropose:
-		request, blk, _ := wire.DecodePropose(f.Bytes())
+		request, _, blk, _ := wire.DecodePropose(f.Bytes())
 		r := wire.Reply{Request: request, Empty: true, Slot: 1, Session: blk.Session(), First: blk.First(), Count: uint32(blk.Count())}
 		if r.Session == 0 {
 			r.Session = wire.NewSessionID(1, 0)
@@ -198,7 +198,8 @@ func BenchmarkCoalesce(b *testing.B) {
 		}
 		if blk := c.open; blk.count == 1000 {
 			c.open = nil
-			blk.seal(&c.c, 1, 1, 1, 1)
+			blk.place(1, 1, 1, 1)
+			blk.seal(&c.c, 1)
 			s.block(blk, &wire.Reply{Empty: true, Count: 1000}, nil, 0)
 			c.giveBlock(blk)
 		}

@@ -52,6 +52,7 @@ type block struct {
 	whole BlockDone // one for all
 
 	deadline int64 // when to give up; 0: no command yet
+	sealed   bool  // the frame was given to a connection, which may still hold it
 
 	// From the first send on.
 	id       uint64 // request; consecutive in the order of first sends
@@ -100,21 +101,35 @@ func uvarintLen(n int) int {
 	return w
 }
 
-// seal gives the block its place in the session and makes its bytes a frame. From here on they do not change.
-func (b *block) seal(c *Config, id uint64, session wire.SessionID, first, acked wire.Seq) {
+// place gives the block its place in the session. From here on its bytes do not change; those of the frame in front of it
+// may.
+func (b *block) place(id uint64, session wire.SessionID, first, acked wire.Seq) {
 	b.id, b.session, b.first = id, session, first
 	p := b.frame.Bytes()
 	wire.PutBlockHeader(p[wire.ProposeHeadroom:], session, first, acked, b.count, len(p)-headBytes)
-	wire.SealPropose(b.frame, c.Cluster, c.Group, id)
 }
 
-// unseal makes a block that was certainly not executed one that was never sent. Its bytes are copied, because the
-// connection may still hold the old frame.
-func (b *block) unseal() {
+// seal makes the frame of one attempt, which may be proposed within patience nanoseconds.
+func (b *block) seal(c *Config, patience int64) {
+	if b.sealed {
+		b.copyFrame()
+	}
+	b.sealed = true
+	wire.SealPropose(b.frame, c.Cluster, c.Group, b.id, uint64(patience))
+}
+
+// copyFrame leaves the old frame to the connection that may hold it.
+func (b *block) copyFrame() {
 	next := wire.Get(b.frame.Len())
 	next.Append(b.frame.Bytes())
 	b.frame.Release()
 	b.frame = next
+}
+
+// unseal makes a block that was certainly not executed one that was never sent.
+func (b *block) unseal() {
+	b.copyFrame()
+	b.sealed = false
 	b.id, b.session, b.first, b.on, b.awaited, b.again = 0, 0, 0, nil, false, false
 }
 

@@ -52,6 +52,10 @@ type Client struct {
 	byNode  map[wire.NodeID]string // addresses: configured ones as nodes name themselves, others as nodes name them
 	lastErr error                  // why there is no link; for people
 
+	admission admission
+	crowded   bool     // something is to be sent again and finds no room
+	late      []*block // taken from the queue as hopeless; the manager ends them
+
 	// paused: a queue at the leader is full. Nothing is sent until pauseEnd.
 	paused    bool
 	pauseEnd  int64
@@ -124,6 +128,7 @@ func newClient(c Config) *Client {
 		quit:      make(chan struct{}),
 		refused:   make(chan struct{}),
 	}
+	cl.admission = newAdmission(&c)
 	cl.ctx, cl.cancel = context.WithCancel(context.Background())
 	return cl
 }
@@ -134,6 +139,7 @@ type Stats struct {
 	Commands uint64 // in them
 	Resends  uint64 // of blocks: after a redirect, a lost connection, Busy, or silence
 	Busy     uint64 // times a request was turned away because a queue was full
+	Expired  uint64 // blocks and queries given up by the leader, or here before they were sent, as too late for their timeout
 	Sessions uint64 // opened
 	Searches uint64 // for a leader, begun
 	Attaches uint64 // connections taken for the leader's
@@ -200,6 +206,10 @@ func (c *Client) failAll(lost *lostBlocks) {
 	for c.queue.count > 0 {
 		lost.add(c.queue.pop(), ErrClosed)
 	}
+	for _, b := range c.late {
+		lost.add(b, ErrClosed)
+	}
+	c.late = nil
 	if c.open != nil {
 		lost.add(c.open, ErrClosed)
 		c.open = nil

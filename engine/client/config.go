@@ -34,7 +34,8 @@ type Config struct {
 	// QueriesMax is how many queries may be under way. Default 1024.
 	QueriesMax int
 
-	// Timeout is how long a command or query is tried, from the moment its block was begun. Default 10 s.
+	// Timeout is how long a command or query is tried, from the moment its block was begun. Default 10 s. The shorter it is, the
+	// fewer blocks are under way at a leader that is slow to reply (doc.go, Overload).
 	Timeout time.Duration
 	// AttemptTimeout is how long a node may be silent with requests under way before others are asked who leads.
 	// It doubles up to 2 s while the silent node affirms that it leads. Default 250 ms.
@@ -116,6 +117,6 @@ func (c Config) withDefaults() Config {
 const patienceMax = 2 * time.Second
 
 // resendAfter is when a request without an answer is sent again on the same connection. A node answers every request
-// while the connection lives, so this is for the case that it does not: rare enough not to make a slow node slower,
-// and often enough to try again before the timeout.
+// while the connection lives, so this is for the case that it does not: when nothing came for so long, or when
+// what was sent later has been answered. A slow node is not asked again, which would make it slower.
 func (c *Config) resendAfter() int64 { return int64(min(3*time.Second, c.Timeout/4)) }

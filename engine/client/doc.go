@@ -27,6 +27,14 @@
 // executed move to a new session; those that might have been end with ErrUnknown and ErrSessionGone, and are never
 // executed again.
 //
+// # Overload
+//
+// Every attempt carries how long it may wait at the leader: three quarters of the time that its block, or query, has left. What
+// waits longer is refused before it is proposed (ErrTimeout: certainly not done), so that a leader never works for
+// somebody who has gone. How many blocks may be under way follows how long replies take (admission.go): an eighth of
+// Timeout is what a client means to wait for one. The others wait here, and what would come too late is given up
+// here.
+//
 // # Finding the leader
 //
 // A client keeps one connection, to the node that it takes for the leader. It looks for another when the connection

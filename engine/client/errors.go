@@ -52,6 +52,8 @@ func statusError(s wire.Status) error {
 		return ErrBusy
 	case wire.StatusDiskFull:
 		return ErrDiskFull
+	case wire.StatusExpired:
+		return ErrTimeout
 	case wire.StatusClosed:
 		return fmt.Errorf("%w: the node is stopping", ErrNotLeader)
 	case wire.StatusSessionGone:
@@ -67,6 +69,7 @@ func statusError(s wire.Status) error {
 // The errors of what was under way, made once: they are given to every command of a block.
 var (
 	errLateUnsent    = fmt.Errorf("%w: not sent in time", ErrTimeout)
+	errLateQueued    = fmt.Errorf("%w: the leader did not come to it in time", ErrTimeout)
 	errLateRefused   = fmt.Errorf("%w: turned away until then", ErrTimeout)
 	errLateFull      = fmt.Errorf("%w: turned away until then: %w", ErrTimeout, ErrDiskFull)
 	errLateSent      = fmt.Errorf("%w: sent, no answer in time", ErrUnknown)

@@ -35,6 +35,9 @@ type fakeCluster struct {
 	// script decides what to do with a frame at the node that thinks it leads; nil: execute and reply.
 	script func(n *fakeNode, kind wire.Kind, blk wire.Block) action
 	held   []func() // replies held back
+	slow   *slowLog // takes the blocks, if it is there
+	// patience is that of the blocks that came to the leader, in order.
+	patience []uint64
 }
 
 type fakeSession struct {
@@ -65,6 +68,7 @@ const (
 	gone               // forget the session, then answer so
 	invalid            // refuse
 	lost               // execute, answer that the results are lost
+	expired            // refuse as too late
 )
 
 type fakeNode struct {
@@ -281,7 +285,7 @@ func (c *fakeCluster) decide(n *fakeNode, kind wire.Kind, blk wire.Block) action
 }
 
 func (h *fakeHandler) propose(f *wire.Buffer) {
-	request, blk, err := wire.DecodePropose(f.Bytes())
+	request, patience, blk, err := wire.DecodePropose(f.Bytes())
 	if err == nil {
 		err = blk.CheckCommands()
 	}
@@ -298,8 +302,15 @@ func (h *fakeHandler) propose(f *wire.Buffer) {
 		h.send(&r)
 		return
 	}
+	if c.slow != nil && blk.Count() > 0 {
+		c.slow.put(h, f, patience)
+		return
+	}
+	c.patience = append(c.patience, patience)
 	act := c.decide(h.n, wire.KindPropose, blk)
 	switch act {
+	case expired:
+		r.Status = wire.StatusExpired
 	case busy:
 		r.Status = wire.StatusBusy
 	case full:

@@ -14,14 +14,24 @@ func (c *Client) flush() {
 	if c.link == nil || c.session == 0 || c.paused || c.closed {
 		return
 	}
+	if c.crowded {
+		c.sendAgain(Now())
+	}
 	had := c.queue.count
-	for c.queue.count > 0 && c.flight.count < c.c.Window && !c.paused {
-		c.launch(c.queue.pop())
+	for c.queue.count > 0 && c.flight.count < c.c.Window && c.admission.open(c.inFlight) && !c.paused {
+		b := c.queue.pop()
+		if now := Now(); c.admission.hopeless(b.deadline-now, c.inFlight) {
+			c.late = append(c.late, b)
+			c.stats.Expired++
+			c.arm(now)
+			continue
+		}
+		c.launch(b)
 	}
 	if c.queue.count < had {
 		c.signalRoom()
 	}
-	if c.open != nil && c.queue.count == 0 && !c.paused && c.dispatching == 0 && c.inFlight < c.c.Pipeline && c.flight.count < c.c.Window {
+	if c.open != nil && c.queue.count == 0 && !c.paused && c.dispatching == 0 && c.inFlight < c.c.Pipeline && c.flight.count < c.c.Window && c.admission.open(c.inFlight) {
 		b := c.open
 		c.open = nil
 		c.launch(b)
@@ -40,7 +50,7 @@ func (c *Client) launch(b *block) {
 			break
 		}
 	}
-	b.seal(&c.c, c.nextID, c.session, c.nextSeq, acked)
+	b.place(c.nextID, c.session, c.nextSeq, acked)
 	c.nextID++
 	c.nextSeq += wire.Seq(b.count)
 	c.flight.push(b)
@@ -57,6 +67,7 @@ func (c *Client) launch(b *block) {
 func (c *Client) send(b *block, now int64) {
 	b.on, b.lastSent, b.again = c.link, now, false
 	c.stats.Resends++
+	b.seal(&c.c, patience(b.deadline-now))
 	if !c.link.conn.Send(b.frame.Retain()) {
 		b.again = true // its queue is full, or it is about to report its end
 		c.pause(now)
@@ -89,17 +100,35 @@ func (c *Client) resume(now int64) {
 	if c.openID != 0 && c.openSent == 0 {
 		c.sendOpen(now)
 	}
-	for i := range c.flight.count {
-		if b := c.flight.at(i); b != nil && b.again && !c.paused {
-			c.send(b, now)
-		}
-	}
+	c.sendAgain(now)
 	for _, q := range c.queries {
 		if q.again && !c.paused {
 			c.sendQuery(q, now)
 		}
 	}
 	c.flush()
+}
+
+// sendAgain sends what has to be sent again, oldest first, as far as there is room. mu is held.
+func (c *Client) sendAgain(now int64) {
+	underWay := 0
+	for i := range c.flight.count {
+		if b := c.flight.at(i); b != nil && b.awaited {
+			underWay++
+		}
+	}
+	c.crowded = false
+	for i := 0; i < c.flight.count && !c.paused && !c.crowded; i++ {
+		b := c.flight.at(i)
+		switch {
+		case b == nil || !b.again:
+		case c.admission.open(underWay):
+			c.send(b, now)
+			underWay++
+		default:
+			c.crowded = true
+		}
+	}
 }
 
 // reply takes a Reply frame from l. It runs on l's reader.
@@ -135,6 +164,10 @@ func (c *Client) blockReply(l *link, b *block, r *wire.Reply, now int64) {
 			return
 		}
 		c.pauseStep = c.c.RetryMin
+		if last {
+			l.answered = max(l.answered, b.lastSent)
+			c.admission.replied(b.lastSent, now, c.inFlight)
+		}
 		c.conclude(l, b, r, nil, now)
 		return
 	case wire.StatusUnknown:
@@ -152,6 +185,7 @@ func (c *Client) blockReply(l *link, b *block, r *wire.Reply, now int64) {
 		return
 	}
 	b.awaited, b.refused = false, true // this attempt certainly was not executed
+	l.answered = max(l.answered, b.lastSent)
 	switch r.Status {
 	case wire.StatusNotLeader:
 		c.detach(l, r.Leader)
@@ -160,7 +194,14 @@ func (c *Client) blockReply(l *link, b *block, r *wire.Reply, now int64) {
 	case wire.StatusBusy, wire.StatusDiskFull:
 		b.again, b.full = true, r.Status == wire.StatusDiskFull
 		c.stats.Busy++
+		if r.Status == wire.StatusBusy {
+			c.admission.refused(b.lastSent, now)
+		}
 		c.pause(now)
+	case wire.StatusExpired:
+		c.stats.Expired++
+		c.admission.refused(b.lastSent, now)
+		c.conclude(l, b, r, b.outcome(errLateQueued, errLateQueued, errLateSent), now)
 	case wire.StatusSessionGone:
 		c.sessionGone(l, b, r, now)
 	case wire.StatusTooLarge:

@@ -39,7 +39,8 @@ func FuzzFrames(f *testing.F) {
 			blk.add(&c.c, []byte("cmd"))
 			blk.dones = append(blk.dones, DoneFunc(func(*Result) { calls++ }))
 		}
-		blk.seal(&c.c, c.nextID, 5, 1, 1)
+		blk.place(c.nextID, 5, 1, 1)
+		blk.seal(&c.c, 1)
 		c.nextID++
 		c.flight.push(blk)
 		c.inFlight++

@@ -51,6 +51,7 @@ type link struct {
 
 	// Under Client.mu.
 	heardAt  int64 // last frame
+	answered int64 // when the last request was sent of those that have an answer
 	patience int64 // how long the node may be silent with requests under way
 	node     wire.NodeID
 }
@@ -161,10 +162,8 @@ func (c *Client) attach(l *link, now int64) {
 		}
 		b.maybe = b.maybe || b.awaited
 		b.awaited, b.again = false, true
-		if !c.paused {
-			c.send(b, now)
-		}
 	}
+	c.sendAgain(now)
 	for _, q := range c.queries {
 		q.awaited, q.again = false, true
 		if !c.paused {

@@ -49,7 +49,7 @@ func (c *Client) GoQuery(req []byte, mode wire.QueryMode, done Done) error {
 	c.nextQuery++
 	id := queryBit | c.nextQuery
 	q.frame = wire.Get(wire.HeaderSize + 16 + len(req))
-	wire.AppendQuery(q.frame, c.c.Cluster, c.c.Group, &wire.Query{Request: id, Mode: mode, Body: req})
+	wire.AppendQuery(q.frame, c.c.Cluster, c.c.Group, &wire.Query{Request: id, Mode: mode, Patience: uint64(patience(int64(c.c.Timeout))), Body: req})
 	now := Now()
 	q.done, q.deadline = done, now+int64(c.c.Timeout)
 	c.queries[id] = q
@@ -81,6 +81,9 @@ func (c *Client) giveQuery(q *query) {
 
 // sendQuery sends a query over the present connection. mu is held.
 func (c *Client) sendQuery(q *query, now int64) {
+	if q.lastSent != 0 {
+		c.renew(q, now)
+	}
 	q.on, q.lastSent, q.again = c.link, now, false
 	if !c.link.conn.Send(q.frame.Retain()) {
 		q.again = true
@@ -89,6 +92,19 @@ func (c *Client) sendQuery(q *query, now int64) {
 	}
 	q.awaited = true
 	c.arm(now + c.link.patience)
+}
+
+// renew makes the frame of a further attempt: it may wait for less time. The connection may still hold the old one.
+func (c *Client) renew(q *query, now int64) {
+	var m wire.Query
+	if err := wire.DecodeQuery(q.frame.Bytes(), &m); err != nil {
+		panic("BUG: client: own query: " + err.Error())
+	}
+	m.Patience = uint64(patience(q.deadline - now))
+	next := wire.Get(q.frame.Len())
+	wire.AppendQuery(next, c.c.Cluster, c.c.Group, &m)
+	q.frame.Release()
+	q.frame = next
 }
 
 // answer takes an Answer frame from l. It runs on l's reader.
@@ -113,6 +129,9 @@ func (c *Client) answer(l *link, f *wire.Buffer) {
 		err = fmt.Errorf("%w: %.200s", ErrInvalid, a.Body)
 	case wire.StatusTooLarge, wire.StatusSessionGone:
 		err = statusError(a.Status)
+	case wire.StatusExpired:
+		c.stats.Expired++
+		err = errLateQueued
 	default:
 		if q.on != l || !q.awaited {
 			return // a new attempt is under way

@@ -131,6 +131,11 @@ func (s *seeker) tend() (again int64) {
 func (c *Client) expire(now int64, lost *lostBlocks) (next int64) {
 	next = never
 	c.expireFlight(now, lost, &next)
+	for i, b := range c.late {
+		lost.add(b, b.outcome(errLateUnsent, errLateRefused, errLateSent))
+		c.late[i] = nil
+	}
+	c.late = c.late[:0]
 	for n := c.queue.count; n > 0; n-- {
 		b := c.queue.pop()
 		if b.deadline <= now {
@@ -197,6 +202,9 @@ func (c *Client) expireFlight(now int64, lost *lostBlocks, next *int64) {
 func (c *Client) forgotten(l *link, sent, now int64, next *int64) bool {
 	if l == nil || l != c.link || c.paused {
 		return false
+	}
+	if l.answered < sent {
+		sent = max(sent, l.heardAt) // what was sent before it is being answered: its turn has not come
 	}
 	if due := sent + c.c.resendAfter(); due > now {
 		*next = min(*next, due)

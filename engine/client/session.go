@@ -17,7 +17,7 @@ const (
 func (c *Client) sendControlBlock(l *link, request uint64, session wire.SessionID, nonce wire.Seq) bool {
 	f := wire.NewPropose(wire.BlockHeaderSize)
 	f.SetBytes(wire.AppendBlockHeader(f.Bytes(), session, nonce, 0, 0, 0))
-	wire.SealPropose(f, c.c.Cluster, c.c.Group, request)
+	wire.SealPropose(f, c.c.Cluster, c.c.Group, request, 0)
 	return l.conn.Send(f)
 }
 

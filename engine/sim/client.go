@@ -49,6 +49,7 @@ type operation struct {
 	attempt int
 	done    bool
 	gone    bool       // its session was evicted
+	copies  int        // handed to nodes, and not refused there as certainly not done
 	reply   wire.Reply // the first one, its results copied
 }
 
@@ -203,16 +204,36 @@ func (op *operation) arrive(to wire.NodeID) {
 		})
 	} else {
 		gone := p.port
-		err := r.d.Group().ProposeBlock(wire.GetCopy(op.block), engine.CompletionFunc(func(res *engine.Result) {
+		op.copies++
+		err := r.d.Group().ProposeBlockWithin(wire.GetCopy(op.block), op.patience(), engine.CompletionFunc(func(res *engine.Result) {
 			if !gone.dead {
 				op.complete(to, &res.Reply)
 			}
 		}))
 		if err != nil {
+			op.copies--
 			op.backoff(0)
 		}
 	}
 	p.poke()
+}
+
+// patience is how long the attempt may wait for being proposed. Every third is so impatient that some blocks expire and others
+// just do not; no draw of the schedule depends on it.
+func (op *operation) patience() time.Duration {
+	if op.kind != opBlock || (int(op.first)+op.attempt)%3 != 0 {
+		return 0
+	}
+	return 1 + op.c.w.k.Turn*time.Duration((int(op.first)*31+op.attempt*17)%64)/16
+}
+
+// notDone says that a reply promises that the copy it answers was not, and will not be, executed.
+func notDone(s wire.Status) bool {
+	switch s {
+	case wire.StatusNotLeader, wire.StatusBusy, wire.StatusClosed, wire.StatusDiskFull, wire.StatusExpired, wire.StatusTooLarge:
+		return true
+	}
+	return false
 }
 
 // complete is called when a node replies. The reply is checked where it leaves, and again travels like a message.
@@ -224,6 +245,11 @@ func (op *operation) complete(by wire.NodeID, r *wire.Reply) {
 		op.c.o.replied(by, op, r)
 	case r.Status == wire.StatusSessionGone && op.kind == opBlock:
 		op.c.o.refused(by, op, r)
+	case notDone(r.Status):
+		op.copies--
+		if r.Status == wire.StatusExpired {
+			w.counts["blocks expired"]++
+		}
 	}
 	kept := *r
 	kept.Results = bytes.Clone(r.Results)

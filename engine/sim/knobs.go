@@ -191,7 +191,7 @@ func (c Counts) String() string {
 // Vital are the counters of which a batch of schedules must have at least one each, or the harness tests nothing.
 var Vital = []string{
 	"partial connectivity at the end", "sessions evicted", "blocks of evicted sessions refused", "failed writes of snapshots", "leaders", "leaders with gaps", "votes proposed again", "ballot races", "torn tails", "crashes", "crashes inside a file operation",
-	"power losses of all", "snapshots written", "snapshots installed", "snapshots installed during accepts", "repeats answered from a session",
+	"power losses of all", "snapshots written", "snapshots installed", "snapshots installed during accepts", "repeats answered from a session", "blocks expired",
 	"partitions", "pauses", "failed syncs", "disk stalls", "frames damaged", "frames replayed late", "senseless frames", "emptied directories refused",
 	"damaged logs refused", "damaged logs healed", "damaged snapshots passed over", "damaged snapshots refused",
 	"reads", "segments rotated", "duels", "batches displaced", "slots of others finished",

@@ -93,6 +93,7 @@ func (m *model) block(w *world, s wire.Slot, i int, blk wire.Block) uint64 {
 		w.counts["repeats answered from a session"]++
 		return 0
 	}
+	m.certain(w, s, blk)
 	r := modelResult{slot: s, index: uint32(i)}
 	for it := blk.Commands(); ; {
 		cmd, ok := it.Next()
@@ -103,6 +104,17 @@ func (m *model) block(w *world, s wire.Slot, i int, blk wire.Block) uint64 {
 	}
 	c.done[blk.First()] = r
 	return uint64(blk.Count())
+}
+
+// certain checks that a block that is executed was not refused as certainly not done at every node that had it (S9).
+func (m *model) certain(w *world, s wire.Slot, blk wire.Block) {
+	for _, c := range w.clients {
+		for _, op := range c.ops {
+			if &c.o.model == m && op.kind == opBlock && op.session == blk.Session() && op.first == blk.First() && op.copies == 0 {
+				w.fail("S9", 0, s, "block %d of session %d is executed, and everybody who had it has said that it never would be", op.first, op.session)
+			}
+		}
+	}
 }
 
 // evict ends the session that was not used for longest.
