@@ -314,7 +314,7 @@ func (l *loop) notices() {
 	applied := wire.Slot(l.g.applied.Load())
 	if s := wire.Slot(l.g.installed.Load()); s > l.installed {
 		l.installed = s
-		l.core.Installed(s)
+		l.core.Installed(s, l.g.installedMembers())
 		l.g.skips.trim(s)
 		l.trimLog(s)
 	}

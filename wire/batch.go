@@ -11,9 +11,10 @@ const BatchHeaderSize = 16
 
 // Kinds of batches.
 const (
-	BatchNoop   = 0 // fills a gap; no blocks
-	BatchBlocks = 1
-	BatchTagged = 2 // blocks, and a tag that no other proposal has
+	BatchNoop    = 0 // fills a gap; no blocks
+	BatchBlocks  = 1
+	BatchTagged  = 2 // blocks, and a tag that no other proposal has
+	BatchMembers = 3 // a change of the membership; no blocks
 )
 
 // Compressions of a batch's payload.
@@ -92,6 +93,12 @@ func ParseBatch(p []byte) (Batch, error) {
 	case b.kind == BatchNoop:
 		if compression != CompressNone || raw != 0 || stored != 0 {
 			err = fmt.Errorf("%w: no-op batch with content", ErrFormat)
+		}
+	case b.kind == BatchMembers:
+		if compression != CompressNone || raw != stored {
+			err = fmt.Errorf("%w: change of the membership of %d bytes in %d", ErrFormat, raw, stored)
+		} else {
+			err = b.checkChange()
 		}
 	case b.kind != BatchBlocks && b.kind != BatchTagged || b.blocks == 0 || b.kind == BatchTagged && b.Tag() == 0:
 		err = fmt.Errorf("%w: batch of kind %d with %d blocks", ErrFormat, b.kind, b.blocks)

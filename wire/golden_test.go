@@ -83,9 +83,20 @@ func peerVectors(t testing.TB) []vector {
 		v.m.Group, v.m.From, v.m.Ballot, v.m.Chosen = testGroup, testNode, b, 999
 		vs = append(vs, frameVector(v.name, v.about, v.m.Encode(testCluster)))
 	}
+	members := Message{Kind: KindMembers, Group: testGroup, From: testNode, Slot: 900, Chosen: 999, Members: AppendMembership(nil, goldenMembership())}
+	vs = append(vs, frameVector("members", "Members 1 and 4, chosen in slot 900, from slot 1924 on", members.Encode(testCluster)))
+	change := goldenMembership()
+	change.Slot, change.From = 0, 0
+	f := NewMembersAccept(change)
+	SealAccept(f, testCluster, testGroup, testNode, b, 1001, 999)
+	vs = append(vs, frameVector("accept-members", "Accept of a change of the membership to 1 and 4", f))
 	compressed, _ := goldenS2()
 	m := Message{Kind: KindAccept, Group: testGroup, From: testNode, Ballot: b, Slot: 1003, Chosen: 999, Value: mustBatch(t, compressed)}
 	return append(vs, frameVector("accept-s2", "Accept of a compressed batch", m.Encode(testCluster)))
+}
+
+func goldenMembership() *Membership {
+	return &Membership{Slot: 900, From: 1924, Base: 17, Last: 5, Members: []Member{{1, "10.0.0.1:7001"}, {4, "[::1]:7004"}}}
 }
 
 func goldenIncarnations() []byte {

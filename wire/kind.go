@@ -23,6 +23,7 @@ const (
 	KindChosen
 	KindHealRequest
 	KindHealReply
+	KindMembers
 	kindPeerEnd
 )
 
@@ -75,6 +76,7 @@ var kinds = [kindRecEnd]kindInfo{
 	KindChosen:       {"Chosen", MessageSize, MessageSize, false},
 	KindHealRequest:  {"HealRequest", MessageSize, MessageSize, true},
 	KindHealReply:    {"HealReply", MessageSize + promiseTail, FrameMax - HeaderSize - incarnationsMax, true},
+	KindMembers:      {"Members", MessageSize + membershipSize, MessageSize + MembershipBytesMax, false},
 
 	KindHello:      {"Hello", controlSize, controlSize + HelloBytesMax, false},
 	KindWelcome:    {"Welcome", controlSize, controlSize + ControlBytesMax, false},

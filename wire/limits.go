@@ -62,6 +62,9 @@ const (
 	// NodesMax bounds the nodes of a cluster: sets of nodes are 64-bit masks.
 	NodesMax = 64
 
+	// AddrBytesMax bounds a node's address.
+	AddrBytesMax = 255
+
 	// SessionsMax bounds the client sessions of one group; the least recently used one is evicted.
 	// Part of the replicated state's meaning: it must be equal on every node.
 	SessionsMax = 1 << 14

@@ -30,6 +30,7 @@ const AcceptHeadroom = HeaderSize + MessageSize
 //	Chosen        Ballot, Slot .. Slot+Count-1 were chosen at it, Chosen
 //	HealRequest   Slot = first slot asked for, Chosen, Incarnations: the sender's own is the one it would live on in
 //	HealReply     Ballot = highest promised, else as Promise
+//	Members       Slot, Chosen, Members = the configuration chosen in that slot
 //
 // Promise, Accepted, HealRequest and HealReply may carry the incarnations that the sender knows of. Chosen is always the sender's chosen prefix. Value, Votes and Data are views into Frame.
 type Message struct {
@@ -52,9 +53,10 @@ type Message struct {
 	Offset      uint64 // SnapChunk, SnapAck: bytes
 	Total       uint64 // SnapChunk, SnapAck: size of the snapshot file in bytes
 
-	Value Batch  // Accept, Learn
-	Votes []byte // Promise, HealReply: see VoteIter
-	Data  []byte // SnapChunk
+	Value   Batch  // Accept, Learn
+	Votes   []byte // Promise, HealReply: see VoteIter
+	Data    []byte // SnapChunk
+	Members []byte // Members: see ParseMembership
 
 	Incarnations []byte // see IterIncarnations
 
@@ -147,6 +149,12 @@ func (m *Message) decodeTail(tail []byte) (err error) {
 		m.Total, m.Data = le.Uint64(tail), tail[snapTail:]
 	case KindSnapAck:
 		m.Total = le.Uint64(tail)
+	case KindMembers:
+		var n int
+		m.Members = tail
+		if n, err = checkMembership(tail); err == nil && n != len(tail) {
+			err = fmt.Errorf("%w: membership of %d bytes in %d", ErrFormat, n, len(tail))
+		}
 	}
 	return err
 }
@@ -182,6 +190,8 @@ func (m *Message) check() error {
 		ok = m.Ballot != 0
 	case KindFetch:
 		ok = m.Slot != 0 && m.Until >= m.Slot
+	case KindMembers:
+		ok = m.Ballot == 0
 	case KindSnapChunk, KindSnapAck:
 		// Not Offset+len(Data) > Total: with an offset near 2^64 the sum wraps round and passes.
 		ok = m.Total <= SnapBytesMax && m.Offset <= m.Total && uint64(len(m.Data)) <= m.Total-m.Offset
@@ -257,6 +267,8 @@ func (m *Message) Encode(c ClusterID) *Buffer {
 		tail = snapTail + len(m.Data)
 	case KindSnapAck:
 		tail = snapTail
+	case KindMembers:
+		tail = len(m.Members)
 	}
 	size := AcceptHeadroom + tail + len(m.Incarnations)
 	f := Get(size)
@@ -278,6 +290,8 @@ func (m *Message) Encode(c ClusterID) *Buffer {
 		copy(rest[snapTail:], m.Data)
 	case KindSnapAck:
 		le.PutUint64(rest, m.Total)
+	case KindMembers:
+		copy(rest, m.Members)
 	}
 	seal(p)
 	return f

@@ -53,7 +53,7 @@ func TestHeaderRefusals(t *testing.T) {
 		{"zeros", make([]byte, 64), ErrMagic, ""},
 		{"version", set(4, 3), ErrVersion, "got version 3, this build speaks 2"},
 		{"kind 0", set(5, 0), ErrKind, "0"},
-		{"kind between", set(5, byte(kindPeerEnd)), ErrKind, "17"},
+		{"kind between", set(5, byte(kindPeerEnd)), ErrKind, "18"},
 		{"kind 31", set(5, 31), ErrKind, "31"},
 		{"kind 255", set(5, 255), ErrKind, "255"},
 		{"reserved", set(7, 1), ErrFormat, "reserved"},
@@ -162,6 +162,27 @@ func TestSenselessMessages(t *testing.T) {
 		{"fetch", KindFetch, message(0, 10, 9, 10), true},
 		{"fetch backwards", KindFetch, message(0, 10, 9, 9), false},
 		{"fetch from slot 0", KindFetch, message(0, 0, 0, 9), false},
+
+		{"members", KindMembers, message(0, 10, 9, 0, AppendMembership(nil, goldenMembership())...), true},
+		{"members, none known", KindMembers, message(0, 0, 9, 0, AppendMembership(nil, &Membership{})...), true},
+		{"members at a ballot", KindMembers, message(b, 10, 9, 0, AppendMembership(nil, goldenMembership())...), false},
+		{"members and more", KindMembers, message(0, 10, 9, 0, append(AppendMembership(nil, goldenMembership()), 0)...), false},
+		{"members cut", KindMembers, message(0, 10, 9, 0, AppendMembership(nil, goldenMembership())[:50]...), false},
+		{"members beyond the last slot", KindMembers, message(0, 10, 9, 0, membershipBody(SlotMax+1, 3, 1, 2)...), false},
+		{"members in disorder", KindMembers, message(0, 10, 9, 0, membershipBody(1, 3, 2, 1)...), false},
+		{"a member twice", KindMembers, message(0, 10, 9, 0, membershipBody(1, 3, 2, 2)...), false},
+		{"member 0", KindMembers, message(0, 10, 9, 0, membershipBody(1, 3, 0, 1)...), false},
+		{"a member above the highest id", KindMembers, message(0, 10, 9, 0, membershipBody(1, 3, 1, 4)...), false},
+		{"65 members", KindMembers, message(0, 10, 9, 0, membershipBody(1, 100, ascending(65)...)...), false},
+		{"change", KindAccept, message(b, 10, 9, 0, changeBatch(membershipBody(0, 3, 1, 2))...), true},
+		{"change to nobody", KindAccept, message(b, 10, 9, 0, changeBatch(membershipBody(0, 3))...), false},
+		{"change that says its slot", KindAccept, message(b, 10, 9, 0, changeBatch(membershipBody(1, 3, 1, 2))...), false},
+		{"change and more", KindAccept, message(b, 10, 9, 0, changeBatch(append(membershipBody(0, 3, 1, 2), 0))...), false},
+		{"change with blocks", KindAccept, message(b, 10, 9, 0, func() []byte {
+			p := changeBatch(membershipBody(0, 3, 1, 2))
+			p[2] = 1
+			return p
+		}()...), false},
 
 		{"promise", KindPromise, promiseBody(0, 1, 10, top), true},
 		{"promise of two votes", KindPromise, promiseBody(0, 1, 10, top, append(vote(10, b), vote(11, 1)...)...), true},
@@ -380,4 +401,28 @@ func TestIncarnationRefusals(t *testing.T) {
 			t.Errorf("%s: %v", c.what, err)
 		}
 	}
+}
+
+// membershipBody encodes a membership without checking it.
+func membershipBody(s Slot, last NodeID, nodes ...uint32) []byte {
+	p := le.AppendUint64(le.AppendUint64(le.AppendUint64(nil, uint64(s)), 0), 0)
+	p = le.AppendUint16(le.AppendUint32(p, uint32(last)), uint16(len(nodes)))
+	for _, n := range nodes {
+		p = append(le.AppendUint32(p, n), 1, 'a')
+	}
+	return p
+}
+
+func ascending(n int) (nodes []uint32) {
+	for i := range n {
+		nodes = append(nodes, uint32(i+1))
+	}
+	return nodes
+}
+
+// changeBatch is the batch that carries an encoded membership.
+func changeBatch(p []byte) []byte {
+	var h [BatchHeaderSize]byte
+	PutBatchHeader(h[:], BatchMembers, CompressNone, 0, 0, len(p), len(p))
+	return append(h[:], p...)
 }

@@ -49,12 +49,30 @@ func (m *Message) text(value func(Batch) string) string {
 		return s
 	case KindFetch:
 		return fmt.Sprintf("Fetch slots %d..%d", m.Slot, m.Until)
+	case KindMembers:
+		c, _, _ := ParseMembership(m.Members)
+		return "Members " + c.String()
 	case KindProbe:
 		return fmt.Sprintf("Probe %v", m.Ballot)
 	case KindProbeAck:
 		return fmt.Sprintf("ProbeAck %v granted %v", m.Ballot, m.Granted)
 	}
 	return m.Kind.String()
+}
+
+// String prints the nodes, and the slot that the configuration was chosen in, if it is known.
+func (m Membership) String() string {
+	s := ""
+	for _, n := range m.Members {
+		s += fmt.Sprintf(" %d", n.Node)
+	}
+	if s == "" {
+		s = " unknown"
+	}
+	if m.From == 0 {
+		return fmt.Sprintf("of%s, made from slot %d", s, m.Base)
+	}
+	return fmt.Sprintf("of%s, chosen in slot %d, from slot %d on", s, m.Slot, m.From)
 }
 
 // LivesText prints incarnations: the counting half, the other is random.

@@ -3,6 +3,7 @@ package paxos
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/paxbench/paxbench/wire"
@@ -36,8 +37,11 @@ type testNode struct {
 	waiting  []gated
 	applied  wire.Slot
 	snapshot wire.Slot
-	suspect  string // why; "" if it is trusted
-	vouched  bool   // by an operator
+	members  Memberships // as of applied
+	snapped  Memberships // as of snapshot
+	joined   bool        // it was not there when the cluster was founded
+	suspect  string      // why; "" if it is trusted
+	vouched  bool        // by an operator
 	starts   uint64
 	proposed map[wire.Slot]string // payloads that Propose took, by the slot where they are now
 }
@@ -60,6 +64,8 @@ type simCluster struct {
 	isolated wire.NodeID          // 0: none; frames to and from it vanish
 	side     map[wire.NodeID]bool // nil: whole; else frames between these nodes and the others vanish
 	trace    *trace               // nil: not a trace test
+	configs  Memberships          // every one, in the order in which they were chosen
+	rotted   bool                 // disks have lost what was durable
 }
 
 func newTestCluster(t testing.TB, n int, cfg Config) *simCluster {
@@ -72,12 +78,83 @@ func newTestCluster(t testing.TB, n int, cfg Config) *simCluster {
 		reads: map[uint64]wire.Slot{}, answers: map[uint64]ReadReady{}, stats: map[string]int{},
 		owners: map[string]uint64{},
 	}
+	c.configs = cfg.Founding()
 	for _, id := range cfg.Nodes {
 		nd := &testNode{id: id}
 		c.nodes = append(c.nodes, nd)
 		c.start(nd)
 	}
 	return c
+}
+
+// join brings up a node that is no member.
+func (c *simCluster) join() *testNode {
+	nd := &testNode{id: wire.NodeID(len(c.nodes) + 1), joined: true}
+	c.nodes = append(c.nodes, nd)
+	c.start(nd)
+	return nd
+}
+
+// change asks a node for a change of the membership.
+func (c *simCluster) change(nd *testNode, ch Change) (Outcome, error) {
+	o, err := nd.r.ChangeMembers(ch)
+	c.collect(nd)
+	return o, err
+}
+
+// decides is the configuration of slot s, up to which all is chosen but for the last slots.
+func (c *simCluster) decides(s wire.Slot) *wire.Membership {
+	i := len(c.configs) - 1
+	for c.configs[i].From > s {
+		i--
+	}
+	return &c.configs[i]
+}
+
+// newlyChosen is told of each slot's value when it is first delivered. It demands that a quorum of the slot's own configuration has
+// durable votes at one ballot, whatever a replica says.
+func (c *simCluster) newlyChosen(nd *testNode, ch *Chosen) {
+	m := c.decides(ch.Slot)
+	if !c.rotted {
+		votes := map[wire.Ballot]int{}
+		best := 0
+		for _, n := range c.nodes {
+			if !m.Has(n.id) {
+				continue
+			}
+			seen := map[wire.Ballot]bool{}
+			n.eachDurable(func(rec *wire.Record) {
+				if rec.Kind == wire.KindAccept && rec.Slot == ch.Slot && !seen[rec.Ballot] {
+					seen[rec.Ballot] = true
+					votes[rec.Ballot]++
+					best = max(best, votes[rec.Ballot])
+				}
+			})
+		}
+		if need := c.cfg.Quorums.of(len(m.Members)).Accept; best < need {
+			c.t.Fatalf("CONFIGURATION: node %d learned slot %d, for which %d of the %d members that decide it (%v) have voted at one ballot, %d are needed",
+				nd.id, ch.Slot, best, len(m.Members), m, need)
+		}
+	}
+	if after := c.configs.After(ch.Slot, ch.Value, nd.r.c.Alpha); after[len(after)-1].Slot == ch.Slot {
+		last, next := c.configs[len(c.configs)-1], after[len(after)-1]
+		apart := 0
+		for _, x := range last.Members {
+			if !next.Has(x.Node) {
+				apart++
+			}
+		}
+		for _, x := range next.Members {
+			if !last.Has(x.Node) {
+				apart++
+			}
+		}
+		if apart != 1 {
+			c.t.Fatalf("ADJACENT: configuration %v follows %v", next, last)
+		}
+		c.configs = append(c.configs, next)
+		c.stats["changes"]++
+	}
 }
 
 func (c *simCluster) node(id wire.NodeID) *testNode { return c.nodes[id-1] }
@@ -102,6 +179,14 @@ func (c *simCluster) start(nd *testNode) {
 	}
 	cfg := c.cfg
 	cfg.Self = nd.id
+	if nd.joined {
+		cfg.Join, cfg.Nodes = true, append(slices.Clone(cfg.Nodes), nd.id)
+	}
+	nd.members = nd.snapped
+	if nd.members == nil {
+		nd.members = cfg.Founding()
+	}
+	st.Members(nd.snapped)
 	cfg.Seed ^= nd.starts << 32
 	nd.starts++
 	if nd.suspect != "" {
@@ -132,6 +217,7 @@ func (c *simCluster) crash(nd *testNode, keep int) {
 
 // rot takes the last n records of a node that is down, synced or not, and lets it know.
 func (c *simCluster) rot(nd *testNode, n int) {
+	c.rotted = true
 	nd.disk = nd.disk[:max(0, len(nd.disk)-n)]
 	nd.said = nd.said[:len(nd.disk)]
 	nd.synced = len(nd.disk)
@@ -202,7 +288,11 @@ func (c *simCluster) collect(nd *testNode) {
 		if was, ok := c.chosen[ch.Slot]; ok && !bytes.Equal(was, v) {
 			c.t.Fatalf("AGREEMENT: slot %d: node %d learned %x, before it was %x", ch.Slot, nd.id, v, was)
 		}
+		if c.chosen[ch.Slot] == nil {
+			c.newlyChosen(nd, &ch)
+		}
 		c.chosen[ch.Slot] = v
+		nd.members = nd.members.After(ch.Slot, ch.Value, nd.r.c.Alpha)
 		c.once(&ch)
 		c.claims(nd, &ch)
 		c.maxSeen = max(c.maxSeen, ch.Slot)
@@ -253,7 +343,7 @@ func (c *simCluster) moved(nd *testNode, mv Moved) {
 
 // once checks that a proposal is chosen in one slot only. Tests propose every payload once.
 func (c *simCluster) once(ch *Chosen) {
-	if ch.Value.IsNoop() {
+	if ch.Value.BlockCount() == 0 {
 		return
 	}
 	p := payload(ch.Value)
@@ -377,6 +467,9 @@ func (c *simCluster) deliver(i int) {
 }
 
 func (c *simCluster) hand(p packet) {
+	if int(p.to) > len(c.nodes) {
+		return // nobody is there
+	}
 	nd := c.node(p.to)
 	if nd.r == nil || c.isolated != 0 && (p.from == c.isolated || p.to == c.isolated) || c.side[p.from] != c.side[p.to] {
 		return
@@ -420,6 +513,9 @@ func payload(b wire.Batch) string {
 	if b.IsNoop() {
 		return "no-op"
 	}
+	if b.IsMembers() {
+		return "members " + b.Membership().String()
+	}
 	it := b.Blocks()
 	blk, _ := it.Next()
 	cmds := blk.Commands()
@@ -442,6 +538,7 @@ func (c *simCluster) snap(nd *testNode) {
 	nd.r.Trim(s)
 	c.collect(nd)
 	nd.trimDisk(s, nd.r.promised)
+	nd.snapped = nd.members
 }
 
 // trimDisk rewrites the disk as a log with a new first segment would be: the promise, then what is above the snapshot.
@@ -457,7 +554,8 @@ func (c *simCluster) install(from, to *testNode) {
 	}
 	to.snapshot = s
 	to.applied = s
-	to.r.Installed(s)
+	to.snapped, to.members = from.snapped, from.snapped
+	to.r.Installed(s, from.snapped)
 	c.collect(to)
 	c.stats["installs"]++
 }

@@ -135,7 +135,12 @@ type Config struct {
 	Cluster wire.ClusterID
 	Group   wire.GroupID
 	Self    wire.NodeID
-	Nodes   []wire.NodeID // every member in ascending order, Self among them; at most wire.NodesMax
+	Nodes   []wire.NodeID // every founding member in ascending order, Self among them; at most wire.NodesMax
+	Addrs   []string      // where each of Nodes is reached, for those who join; nil: nobody needs to know
+
+	// Join is for a node that was not among the founding members: it takes part in nothing before it learns that it was made one.
+	// Nodes is then whom it may hear from, Self included.
+	Join bool
 
 	Mode    Mode    // the same on all nodes, and for ever
 	Backoff Backoff // ModeBasic; the same on all nodes
@@ -143,6 +148,7 @@ type Config struct {
 	Quorums Quorums // the same on all nodes, and for ever
 
 	Window          int    // slots in flight; default 32, at most wire.WindowMax
+	Alpha           int    // slots from a change of the membership to the first slot that the new members decide; at least Window, the same on all nodes, and for ever; default wire.WindowMax
 	HeartbeatTicks  int    // between a leader's heartbeats; default 2
 	ElectionTicks   int    // silence before a follower probes, drawn from [ElectionTicks, 2*ElectionTicks); default 30
 	RetransmitTicks int    // before an unanswered Accept, Prepare or Fetch is sent again; default 20
@@ -174,6 +180,7 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	def(&c.Window, 32)
+	def(&c.Alpha, wire.WindowMax)
 	def(&c.HeartbeatTicks, 2)
 	def(&c.ElectionTicks, 30)
 	def(&c.RetransmitTicks, 20)
@@ -211,6 +218,9 @@ func (c Config) Validate() error {
 	}
 	fault(!self, "node %d is not among the nodes %v", c.Self, c.Nodes)
 	fault(c.Window < 1 || c.Window > wire.WindowMax, "window of %d slots: need 1 to %d", c.Window, wire.WindowMax)
+	fault(c.Alpha < c.Window || c.Alpha > wire.WindowMax, "changes of the membership after %d slots: need the window of %d at least, and %d at most", c.Alpha, c.Window, wire.WindowMax)
+	fault(c.Addrs != nil && len(c.Addrs) != len(c.Nodes), "%d addresses of %d nodes", len(c.Addrs), len(c.Nodes))
+	fault(c.Join && (c.Mode != ModeMulti || c.Learn != LearnOne), "a node cannot join in mode %v with learners %v: need %v and %v", c.Mode, c.Learn, ModeMulti, LearnOne)
 	fault(c.HeartbeatTicks < 1, "heartbeat every %d ticks: need 1 or more", c.HeartbeatTicks)
 	fault(c.ElectionTicks < 3*c.HeartbeatTicks, "election after %d ticks: need at least three heartbeats (%d ticks)", c.ElectionTicks, 3*c.HeartbeatTicks)
 	fault(c.RetransmitTicks < 1, "retransmission after %d ticks: need 1 or more", c.RetransmitTicks)
@@ -223,7 +233,7 @@ func (c Config) Validate() error {
 	fault(c.PromiseBytes < 1 || c.PromiseBytes > wire.PromiseBytesMax, "promise parts of %d bytes: need 1 to %d", c.PromiseBytes, wire.PromiseBytesMax)
 	fault(c.LogBytesMax < 1 || c.AheadBytesMax < 1 || c.PromiseTotalMax < 1, "log of %d bytes, %d ahead, promises of %d: need 1 or more",
 		c.LogBytesMax, c.AheadBytesMax, c.PromiseTotalMax)
-	if len(c.Nodes) > 0 {
+	if len(c.Nodes) > 0 && !c.Join {
 		errs = append(errs, c.Quorums.Check(len(c.Nodes)))
 	}
 	return errors.Join(errs...)

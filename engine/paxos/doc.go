@@ -40,6 +40,40 @@
 // A ballot of one slot says nothing of others, so there is no watermark to learn from: who counts a quorum of votes tells
 // those who do not (Config.Learn, announce), by slot and ballot. Reads ask a quorum how far it has voted (readSlot).
 //
+// # Changing the members
+//
+// A change of the membership is the value of a slot (wire.BatchMembers), one node more or one less. The configuration that
+// it makes decides the slots from Config.Alpha after it on (The Part-Time Parliament, section 3.3.7, where alpha is 3; Paxos
+// Made Simple, section 3). So who decides a slot is part of the log, the same for everybody who has learned the slots up to
+// alpha before it, and nothing is proposed in a slot of which that is not known: alpha is at least the window.
+//
+// Each slot is an instance of Paxos with the acceptors of its own configuration (configOf), and is safe for that reason:
+//
+//   - A vote in a slot counts if its node is in the slot's configuration, and the quorum is of that one.
+//   - A leader has promises of a quorum of every configuration whose slots it proposes in. Phase 1 ends when it has them of all
+//     that it knows and of all that it finds among the votes, chosen or not, because slots of those may have been decided
+//     (findChanges). A change of its own it proposes only when it has them of what that makes (driveChange). By then nobody can
+//     have voted in those slots at a lower ballot: who proposes there has learned the change.
+//   - A read is confirmed by a quorum of votes in each of these configurations, and the leader keeps its place with such
+//     quorums only.
+//   - A change is made from a configuration that it names. If that is not the newest one, or not in force yet, when the change is
+//     chosen, it changes nothing, everywhere (Memberships.After). So of two leaders' changes one is made.
+//   - Quorums of a configuration meet those of the next: checked with the sizes of both (Quorums.adjacent).
+//   - A change begins when the one before has settled (change.go): what former members decided is held by a quorum of those of
+//     today.
+//   - The id of a node that was a member is given to nobody else.
+//
+// Configurations are recovered from the log, like all that is chosen, and from snapshots, which have to carry them
+// (Memberships). A node that joins knows none (Config.Join): it is fed like any that is behind, counts for nothing, and leads
+// when the slots that it would propose in are decided by configurations it has learned. A node that was away hears of
+// leaders that it does not know from Members messages; they decide nothing. One that was removed is told so by the same, when it asks
+// for a leadership, and tries no more; it still votes in slots that it decides. A leader that removes itself stays until that has
+// settled, without counting itself.
+//
+// Together with: quorums of other sizes, checked for each new number of nodes. Not with: independent instances and learners other
+// than one (refused by ChangeMembers), and healing: where the membership was changed a suspect node stays suspect, and is
+// replaced (mayHeal).
+//
 // # What keeps it safe
 //
 //   - An answer names the ballot of the moment its record was made, and leaves when that record is durable
@@ -61,6 +95,7 @@
 //	conform/     a suite for any implementation        conform/toy/ one with every classic mistake
 //	quorum.go    tallies and the choice of a value     state.go     recovery from records
 //	suspect.go   damaged disks, healing, incarnations  basic.go     independent instances: proposer
+//	members.go   who decides which slot                change.go    the leader's part in a change
 //	log.go       slots in a ring                       beacon.go    the same: who is alive, holes
 //	testdata/    the protocols' stories, message by message
 //

@@ -93,6 +93,10 @@ func (r *Replica) stepDown(why string) {
 		r.failReads()
 	}
 	r.dropPromises()
+	r.dropPending()
+	r.abortChange(why)
+	r.proposed = nil
+	r.unite()
 	r.grants.reset(0)
 	r.role, r.leader = Follower, 0
 	r.restartElection()
@@ -105,7 +109,7 @@ func (r *Replica) startProbe() {
 		r.stepDown("its election failed")
 	}
 	r.restartElection()
-	if r.lsn != r.durable && r.stalled || r.counter == math.MaxUint32 {
+	if r.lsn != r.durable && r.stalled || r.counter == math.MaxUint32 || !r.mayLead() {
 		return
 	}
 	r.leader = 0
@@ -119,6 +123,7 @@ func (r *Replica) startProbe() {
 
 func (r *Replica) sendProbe() {
 	r.beat = r.now
+	r.introduce(r.members)
 	r.broadcast(&wire.Message{Kind: wire.KindProbe, Ballot: r.ballot, Incarnations: r.stamp}, 0)
 }
 
@@ -188,7 +193,14 @@ func (r *Replica) leaderTick() {
 	}
 	if r.now-r.beat >= uint64(r.c.HeartbeatTicks) {
 		r.sendHeartbeat()
+		if r.removed && r.settled { // the members find a leader among themselves
+			r.stepDown("it is no member any more")
+			return
+		}
 	}
+	r.driveChange()
+	r.settleMembers()
+	r.leadOn()
 	r.resend()
 }
 
@@ -219,11 +231,12 @@ func (r *Replica) crowdedOut() bool {
 func (r *Replica) sendHeartbeat() {
 	r.beat = r.now
 	for i, n := range r.nodes {
-		if r.members.has(i) && i != r.self {
+		if (r.members | r.joining).has(i) && i != r.self {
 			m := wire.Message{Kind: wire.KindHeartbeat, Ballot: r.ballot, Slot: r.peers[i].voted, Round: r.round, Incarnations: r.stamp}
 			r.send(n, &m, 0)
 		}
 	}
+	r.introduce(r.members | r.joining)
 }
 
 // onHeartbeat keeps a follower following. A heartbeat of a ballot above the promise comes from a leader whose Prepare did
@@ -254,7 +267,7 @@ func (r *Replica) onHeartbeatAck(m *wire.Message, from int) {
 		return
 	}
 	p := &r.peers[from]
-	p.seen, p.crowded = r.now, m.Slot != 0
+	p.seen, p.chosen, p.crowded = r.now, max(p.chosen, m.Chosen), m.Slot != 0
 	if m.Round > p.round && m.Round <= r.round {
 		p.round = m.Round
 		r.confirmReads()

@@ -63,6 +63,9 @@ func (r *Replica) deliver(s wire.Slot) {
 	c, _ := r.ChosenAt(s)
 	c.Frame.Retain()
 	r.out.Chosen = append(r.out.Chosen, c)
+	if c.Value.IsMembers() || len(r.configs) > 1 {
+		r.delivered(s, c.Value)
+	}
 }
 
 // ChosenAt returns slot s of the chosen prefix; not ok: it is not chosen yet, or trimmed. The frame stays the replica's:

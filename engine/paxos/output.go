@@ -57,26 +57,34 @@ func (o Outcome) String() string { return [...]string{"taken", "not leader", "bu
 type EventKind uint8
 
 const (
-	EventLeading    EventKind = iota // this replica leads at Ballot; Slot is the barrier; Holes were filled, Reproposed finished
-	EventLost                        // this replica no longer leads at Ballot, because of Reason
-	EventFollowing                   // Peer leads at Ballot
-	EventProbing                     // no leader heard: asking whether an election could succeed
-	EventPreparing                   // phase 1 at Ballot
-	EventPeerBehind                  // Peer asked for slot Slot, which is only in a snapshot here
-	EventDiskStall                   // this replica's own disk has finished nothing for StallTicks
-	EventSuspect                     // this replica may have forgotten votes, because of Reason, and does not vote
-	EventCannotHeal                  // so many others are suspect as well that this replica cannot be healed
-	EventHealed                      // this replica votes again
-	EventProposing                   // this replica takes proposals (independent instances)
-	EventResting                     // it no longer does, because of Reason; what it took goes on
-	EventDuel                        // a higher Ballot than its own was met in Slot
-	EventDisplaced                   // another value won Slot, or was found there; its own goes to slot To
-	EventFinishing                   // Slot was left open by others: finishing it
+	EventLeading      EventKind = iota // this replica leads at Ballot; Slot is the barrier; Holes were filled, Reproposed finished
+	EventLost                          // this replica no longer leads at Ballot, because of Reason
+	EventFollowing                     // Peer leads at Ballot
+	EventProbing                       // no leader heard: asking whether an election could succeed
+	EventPreparing                     // phase 1 at Ballot
+	EventPeerBehind                    // Peer asked for slot Slot, which is only in a snapshot here
+	EventDiskStall                     // this replica's own disk has finished nothing for StallTicks
+	EventSuspect                       // this replica may have forgotten votes, because of Reason, and does not vote
+	EventCannotHeal                    // so many others are suspect as well that this replica cannot be healed
+	EventHealed                        // this replica votes again
+	EventProposing                     // this replica takes proposals (independent instances)
+	EventResting                       // it no longer does, because of Reason; what it took goes on
+	EventDuel                          // a higher Ballot than its own was met in Slot
+	EventDisplaced                     // another value won Slot, or was found there; its own goes to slot To
+	EventFinishing                     // Slot was left open by others: finishing it
+	EventContact                       // Peer, at Addr, may be heard of, and is to be connected to
+	EventChanging                      // this replica proposes a change of the membership in Slot
+	EventMembers                       // the configuration of Slot was chosen; slots from To on are its
+	EventInForce                       // the configuration of Slot is that of the next slot: To or later
+	EventChanged                       // a leader's: a quorum of the members of Slot has all that was decided before they decide, from slot To on
+	EventChangeFailed                  // ChangeMembers came to nothing because of Reason; with a Slot, in which it was proposed, it may yet be made
+	EventRemoved                       // this replica is no member any more: not of the configuration of Slot, which decides slots from To on
 )
 
 var eventNames = [...]string{
 	"leading", "lost leadership", "following", "probing", "preparing", "peer behind", "disk stall", "suspect", "cannot heal", "healed",
 	"proposing", "not proposing", "duel", "displaced", "finishing",
+	"contact", "changing members", "members chosen", "members in force", "members changed", "members not changed", "removed",
 }
 
 func (k EventKind) String() string { return eventNames[k] }
@@ -91,6 +99,7 @@ type Event struct {
 	Holes      int
 	Reproposed int
 	Reason     string
+	Addr       string // EventContact
 }
 
 // Role is what a replica is doing about leadership.
@@ -130,6 +139,9 @@ type Status struct {
 	Healing     int    // suspect: nodes that have told all they know
 	HealQuorum  int    // suspect: how many have to
 	Incarnation uint64 // 0: never healed
+
+	Members wire.Slot // in which the newest configuration was chosen; 0: that of the founding
+	Removed bool      // it is no member any more
 
 	Ignored uint64 // messages dropped: senseless ballots, slots or senders
 	Stale   uint64 // messages refused because of a higher promise

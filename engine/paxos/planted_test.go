@@ -42,6 +42,19 @@ func TestPlanted(t *testing.T) {
 			t.Errorf("not found in %d schedules", most)
 		})
 	}
+	for _, bug := range []plant.Bug{plant.ConfigAtProposal, plant.TodaysQuorum, plant.MembersNotInSnapshot, plant.ChangeUncovered} {
+		t.Run(fmt.Sprint("changes/", bug), func(t *testing.T) {
+			plant.Choose(bug)
+			defer plant.Choose(plant.None)
+			for seed := uint64(1); seed <= most; seed++ {
+				if found := fails(func() { randomChanges(failing{t}, seed) }); found != "" {
+					t.Logf("seed %d: %s", seed, found)
+					return
+				}
+			}
+			t.Errorf("not found in %d schedules", most)
+		})
+	}
 	t.Run(plant.IncarnationIgnored.String(), func(t *testing.T) { told(t, plant.IncarnationIgnored, staleLife) })
 	t.Run(plant.LeftOutBallotsReused.String(), func(t *testing.T) { told(t, plant.LeftOutBallotsReused, leftOut) })
 }
@@ -149,12 +162,17 @@ func leftOut(c *simCluster) {
 
 // violates plays a schedule and returns how it fails; "" if it does not.
 func violates(t *testing.T, mode Mode, seed uint64) (found string) {
+	return fails(func() { randomSchedule(failing{t}, mode, seed) })
+}
+
+// fails returns how fn fails; "" if it does not.
+func fails(fn func()) (found string) {
 	defer func() {
 		if x := recover(); x != nil {
 			found = fmt.Sprint(x)
 		}
 	}()
-	randomSchedule(failing{t}, mode, seed)
+	fn()
 	return ""
 }
 

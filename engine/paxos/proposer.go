@@ -57,6 +57,14 @@ func (p *promiseParts) join(f *wire.Buffer, m *wire.Message) {
 	p.need = m.Last + 1
 }
 
+// dropPending releases what was found and never proposed.
+func (r *Replica) dropPending() {
+	for _, f := range r.pending {
+		f.Release()
+	}
+	r.pending = nil
+}
+
 func (r *Replica) dropPromises() {
 	for i := range r.peers {
 		r.peers[i].promise.restart(r.prepFrom)
@@ -82,7 +90,9 @@ func (r *Replica) startPrepare() {
 	r.restartElection()
 	r.event(Event{Kind: EventPreparing, Ballot: r.ballot, Slot: r.prepFrom})
 	for i := range r.peers {
-		r.askPromise(i)
+		if r.members.has(i) {
+			r.askPromise(i)
+		}
 	}
 }
 
@@ -106,7 +116,7 @@ func (r *Replica) repeatPrepare() {
 	for i := range r.peers {
 		p := &r.peers[i].promise
 		switch since := r.now - p.asked; {
-		case i == r.self:
+		case i == r.self || !r.members.has(i):
 		case !p.whole && since >= uint64(r.c.RetransmitTicks):
 			r.askPromise(i)
 		case p.whole && r.role == Preparing && since >= uint64(r.c.HeartbeatTicks):
@@ -125,15 +135,30 @@ func (r *Replica) ownPromiseDurable() {
 
 // countPromise counts node i's whole promise; a quorum makes this replica the leader.
 func (r *Replica) countPromise(i int) {
-	if r.grant(r.ballot, i) {
-		r.lead()
+	r.proposed = r.proposed[:0] // found again below
+	if !r.grant(r.ballot, i) {
+		return
 	}
+	found, ok := r.collect()
+	if ok && r.findChanges(found) && !r.granting(r.proposed, 0) {
+		for j := range r.peers {
+			if r.members.has(j) && r.peers[j].promise.asked == 0 {
+				r.askPromise(j)
+			}
+		}
+		return
+	}
+	r.lead(found, ok)
 }
 
 // onPromise takes a part of a promise. The last part of a burst that is not the end asks for the next.
 func (r *Replica) onPromise(m *wire.Message, from int) {
 	p := &r.peers[from].promise
 	if !r.fresh(m, from) {
+		return
+	}
+	if r.role == Leader && m.Ballot == r.ballot {
+		r.onLatePromise(m, from)
 		return
 	}
 	if r.role != Preparing || m.Ballot != r.ballot || p.whole {
@@ -194,18 +219,19 @@ func mustDecode(f *wire.Buffer) wire.Message {
 
 // lead ends phase 1: for every slot from prepFrom on that a promise quorum reports, learn what is known to be chosen,
 // propose the highest-ballot vote again, fill holes with no-ops; then open the log with a slot of its own.
-func (r *Replica) lead() {
-	found, ok := r.collect()
+func (r *Replica) lead(found []foundVote, ok bool) {
 	if !ok {
 		r.stepDown("it is too far behind")
 		return
 	}
 	r.role, r.leader = Leader, r.c.Self
 	for i := range r.peers {
-		r.peers[i].seen, r.peers[i].round, r.peers[i].crowded = r.now, 0, false
+		r.peers[i].seen, r.peers[i].round, r.peers[i].crowded, r.peers[i].learned = r.now, 0, false, 0
 	}
 	r.crowded = 0
 	r.round, r.roundOpen = 0, false
+	r.next = r.prepFrom
+	r.settled, r.settleMark, r.lateAsked = r.newest().Slot == 0, 0, 0
 	if r.c.Learn == LearnOne {
 		r.own.clear()
 	}
@@ -215,28 +241,50 @@ func (r *Replica) lead() {
 		s := r.prepFrom + wire.Slot(i)
 		switch {
 		case s <= r.chosen:
+			r.put(s, nil)
 		case v.chosen:
 			r.learn(s, &v.Vote)
+			r.put(s, nil)
 		case v.Ballot != 0 && !plant.Is(plant.BarrierOverVotes):
 			f := wire.NewAccept(len(v.Value.Bytes()))
 			f.Append(v.Value.Bytes())
-			r.proposeIn(s, f)
+			r.put(s, f)
 			ev.Reproposed++
 		case plant.Is(plant.GapsSkipped):
+			r.put(s, nil)
 		default:
-			r.proposeIn(s, wire.NewNoopAccept())
+			r.put(s, wire.NewNoopAccept())
 			ev.Holes++
 		}
 	}
 	r.dropPromises()
 	r.learnAnnounced()
-	r.next = max(r.prepFrom+wire.Slot(len(found)), r.chosen+1)
-	r.barrier = r.next
-	r.next++
-	r.proposeIn(r.barrier, wire.NewNoopAccept())
+	for s := r.prepFrom + wire.Slot(len(found)); s <= r.chosen; s++ {
+		r.put(s, nil)
+	}
+	r.barrier = max(r.prepFrom+wire.Slot(len(found)), r.chosen+1)
+	r.put(r.barrier, wire.NewNoopAccept())
+	r.proposePending()
 	ev.Slot = r.barrier
 	r.event(ev)
 	r.sendHeartbeat()
+}
+
+// put proposes what phase 1 found in slot s, the next one, if the slot's configuration is known, and keeps it for later otherwise.
+// nil is for a slot that is known to be chosen.
+func (r *Replica) put(s wire.Slot, f *wire.Buffer) {
+	if s != r.next+wire.Slot(len(r.pending)) {
+		panic(fmt.Sprintf("BUG: paxos: slot %d is found after slot %d, %d wait", s, r.next, len(r.pending)))
+	}
+	switch {
+	case len(r.pending) > 0 || s > r.chosen+wire.Slot(r.c.Alpha):
+		r.pending = append(r.pending, f)
+	case f == nil:
+		r.next++
+	default:
+		r.next++
+		r.proposeIn(s, f)
+	}
 }
 
 // foundVote is what phase 1 found in one slot.
@@ -312,7 +360,7 @@ func (r *Replica) Propose(accept *wire.Buffer) (wire.Slot, Outcome) {
 	if r.role != Leader {
 		return 0, NotLeader
 	}
-	if r.inFlight() >= r.c.Window || r.chosen-r.applied > wire.Slot(r.c.ApplyLagMax) || r.full(r.next) {
+	if r.inFlight() >= r.c.Window || len(r.pending) > 0 || r.chosen-r.applied > wire.Slot(r.c.ApplyLagMax) || r.full(r.next) {
 		return 0, Busy
 	}
 	s := r.next
@@ -356,6 +404,7 @@ func (r *Replica) ownRecordsDurable() {
 		}
 	}
 	r.learnAnnounced()
+	r.leadOn()
 }
 
 // countsAt says whether this replica counts votes at ballot b: a leader those of its own, unless others are told of votes too.
@@ -371,11 +420,13 @@ func (r *Replica) onAccepted(m *wire.Message, from int) {
 	if r.role == Leader && m.Ballot == r.ballot {
 		r.peers[from].seen = r.now
 		r.peers[from].voted = max(r.peers[from].voted, m.Slot+wire.Slot(m.Count-1))
+		r.peers[from].learned = max(r.peers[from].learned, m.Chosen)
 	}
 	for i := range wire.Slot(m.Count) {
 		r.counted(m.Slot+i, m.Ballot, from)
 	}
 	r.learnAnnounced()
+	r.leadOn()
 }
 
 // resend repeats the Accepts of slots in flight to the nodes that have not answered for RetransmitTicks. A follower that

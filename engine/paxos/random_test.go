@@ -154,6 +154,7 @@ func randomQuorums(rng *rand.Rand, nodes int) (q Quorums) {
 // recovers ends the faults and demands that a proposal is chosen and learned by everyone.
 func (c *simCluster) recovers() {
 	c.onEvent = func(nd *testNode, e Event) {
+		c.countChange(nd, e)
 		if e.Kind == EventPeerBehind {
 			c.install(nd, c.node(e.Peer))
 		}
@@ -179,6 +180,9 @@ func (c *simCluster) recovers() {
 		}
 		slot, chosen := c.where[fmt.Sprint("last ", last)]
 		for _, n := range c.nodes {
+			if !c.configs[len(c.configs)-1].Has(n.id) {
+				continue
+			}
 			if !chosen || n.applied < slot || c.cfg.Mode != ModeMulti && len(n.proposed) > 0 {
 				return false
 			}
@@ -187,7 +191,7 @@ func (c *simCluster) recovers() {
 	})
 	if !ok {
 		for _, nd := range c.nodes {
-			c.t.Logf("node %d: %+v applied %d, waits for %v", nd.id, nd.r.Status(), nd.applied, nd.proposed)
+			c.t.Logf("node %d: %+v applied %d, waits for %v, members %v", nd.id, nd.r.Status(), nd.applied, nd.proposed, nd.r.Memberships())
 		}
 		c.t.Fatalf("LIVENESS: without faults, not all proposals are learned everywhere")
 	}

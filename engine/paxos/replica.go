@@ -13,9 +13,18 @@ type Replica struct {
 	self int // index of Self in nodes
 
 	// Who decides which slots (members.go). Sets of nodes, and peers, go by the index in nodes.
-	nodes   []wire.NodeID
-	configs []members // in slot order; never empty
-	members nodeSet   // of all configs
+	nodes      []wire.NodeID // contacts: members of today, of yesterday and perhaps of tomorrow
+	addrs      []string      // by the same index; empty: not known
+	configs    []members     // that of the next slot above the chosen prefix, and those chosen that follow it
+	proposed   []members     // leader: changes that it proposes, or is about to; not yet chosen
+	members    nodeSet       // of all of these
+	joining    nodeSet       // leader: a node that is to become a member
+	changing   changing      // leader: a change under way
+	settled    bool          // leader: a quorum of the members in force has learned what was decided before them
+	settleMark wire.LSN      // leader: the record that holds what it had learned itself by then
+	lateAsked  uint64        // leader: tick of the last late request for promises
+	met        bool          // contacts have come that the configuration did not name
+	removed    bool          // it was a member and is none any more
 
 	// Acceptor.
 	promised wire.Ballot // no vote below; a promise leaves only when the record of it is durable
@@ -51,11 +60,12 @@ type Replica struct {
 	peers    []peer // by node index; the own one is unused
 
 	// Proposer.
-	grants    tally     // of the probe, then of the prepare
-	prepFrom  wire.Slot // first slot asked for in Prepare
-	prepLSN   wire.LSN  // record of the own promise
-	next      wire.Slot // leader: next slot to propose in
-	barrier   wire.Slot // leader: the first slot of its own: no read before it is chosen
+	grants    tally          // of the probe, then of the prepare
+	prepFrom  wire.Slot      // first slot asked for in Prepare
+	prepLSN   wire.LSN       // record of the own promise
+	next      wire.Slot      // leader: next slot to propose in
+	pending   []*wire.Buffer // leader: what phase 1 found in slots from next on whose configuration is not known yet; nil: chosen
+	barrier   wire.Slot      // leader: the first slot of its own: no read before it is chosen
 	own       ownRecords
 	round     uint64 // read-index rounds
 	roundOpen bool   // a heartbeat of this round is in the current output
@@ -65,10 +75,12 @@ type Replica struct {
 
 	// Healing (suspect.go).
 	suspect       suspicion
-	incarnations  []uint64 // by node index: the highest known of each; 0: never healed
-	stamp         []byte   // incarnations as messages and records carry them; empty: all are 0
-	stampRecorded bool     // the last promise record has them
-	basic         *basic   // the proposer of independent instances; nil: slots belong to a leader
+	remembered    map[wire.NodeID]uint64 // incarnations on record, of contacts that may come
+	order         []int                  // scratch
+	incarnations  []uint64               // by node index: the highest known of each; 0: never healed
+	stamp         []byte                 // incarnations as messages and records carry them; empty: all are 0
+	stampRecorded bool                   // the last promise record has them
+	basic         *basic                 // the proposer of independent instances; nil: slots belong to a leader
 
 	out   Output
 	taken bool // out was handed out: the next call starts a new one
@@ -85,6 +97,7 @@ type peer struct {
 	fit     bool      // independent instances: it says that it hears a quorum
 	crowded bool      // leader: its log is full
 	voted   wire.Slot // highest slot it told this replica a vote for
+	learned wire.Slot // leader: its chosen prefix, durable, as last heard of
 	promise promiseParts
 }
 
@@ -105,10 +118,10 @@ func New(c Config, st *State) *Replica {
 		chosen: st.snapshot, applied: st.snapshot, trimmed: st.snapshot,
 		counter: max(st.promised, st.highest).Counter(),
 		jump:    wire.BallotJumpMax,
-		told:    st.told,
-		rng:     rng(c.Seed ^ uint64(c.Self)<<32 ^ uint64(c.Group)),
+		told:    st.told, remembered: st.incarnations,
+		rng: rng(c.Seed ^ uint64(c.Self)<<32 ^ uint64(c.Group)),
 	}
-	r.found()
+	r.found(st.memberships)
 	r.recoverIncarnations(st)
 	for s := st.snapshot + 1; s <= st.chosen; s++ {
 		r.deliver(s)
@@ -173,6 +186,14 @@ func (r *Replica) Output() *Output {
 func (r *Replica) Step(m *wire.Message) {
 	r.begin()
 	from := r.index(m.From)
+	if m.Kind == wire.KindMembers && m.From != r.c.Self && m.Group == r.c.Group {
+		r.onMembers(m)
+		return
+	}
+	if (m.Kind == wire.KindProbe || m.Kind == wire.KindPrepare) && r.expels(m.From) {
+		r.tellMembers(m.From)
+		return
+	}
 	if from < 0 || from == r.self || m.Group != r.c.Group || !r.sensible(m) {
 		r.ignored++
 		return
@@ -238,7 +259,7 @@ func (r *Replica) sensible(m *wire.Message) bool {
 		if b.Counter() > r.counter && b.Counter()-r.counter > r.jump {
 			return false
 		}
-		if b != 0 && r.index(b.Node()) < 0 {
+		if b != 0 && r.index(b.Node()) < 0 && !r.changed() {
 			return false
 		}
 	}
@@ -337,9 +358,10 @@ func (r *Replica) Trim(s wire.Slot) {
 	}
 }
 
-// Installed tells that a snapshot at slot s, received from a peer, is durable and is now the state machine's state.
+// Installed tells that a snapshot at slot s, received from a peer, is durable and is now the state machine's state; h is what it says
+// of the configurations, nil if the membership is never changed.
 // It never takes anything back: not the promise, and not a chosen prefix already beyond s.
-func (r *Replica) Installed(s wire.Slot) {
+func (r *Replica) Installed(s wire.Slot, h Memberships) {
 	r.begin()
 	if plant.Is(plant.InstallForgetsPromise) {
 		r.promised = 0
@@ -354,6 +376,11 @@ func (r *Replica) Installed(s wire.Slot) {
 	r.log.dropTo(s)
 	r.chosen, r.applied, r.trimmed = s, s, s
 	r.fetch = fetchState{size: r.fetch.size}
+	if h != nil && !plant.Is(plant.MembersNotInSnapshot) {
+		r.withdraw(s)
+		r.setMemberships(h)
+		r.checkRemoved(&r.configs[0].Membership)
+	}
 	r.learnAnnounced()
 	if r.role == Leader || r.role == Preparing {
 		// Its prepare asked for slots that are now in the snapshot; what it proposed there is settled. Start over.
@@ -373,6 +400,7 @@ func (r *Replica) Installed(s wire.Slot) {
 func (r *Replica) Close() {
 	r.begin()
 	r.dropPromises()
+	r.dropPending()
 	if r.basic != nil {
 		r.basic.close()
 	}
@@ -391,6 +419,7 @@ func (r *Replica) Status() Status {
 		Ignored: r.ignored, Stale: r.stale, Resent: r.resent, Refused: r.refused,
 	}
 	r.suspectStatus(&st)
+	st.Members, st.Removed = r.newest().Slot, r.removed
 	switch {
 	case r.role == Leader:
 		st.InFlight = r.inFlight()

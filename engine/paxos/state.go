@@ -20,6 +20,7 @@ type State struct {
 	suspect      string
 	vouched      bool
 	incarnations map[wire.NodeID]uint64
+	memberships  Memberships
 }
 
 // Suspect says that the disk may have lost records that were durable, and why. The replica does not vote until others have
@@ -34,6 +35,9 @@ func (s *State) Vouch() { s.vouched = true }
 func NewState(snapshot wire.Slot) *State {
 	return &State{log: newSlotLog(snapshot + 1), chosen: snapshot, snapshot: snapshot}
 }
+
+// Members says what the snapshot holds of the configurations. Without it they are those of the founding.
+func (s *State) Members(h Memberships) { s.memberships = h }
 
 // Load takes the next record of this replica's group. It retains the frames it keeps. An error means a record that the
 // engine cannot have written.

@@ -1,8 +1,10 @@
 package paxos
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/paxbench/paxbench/wire"
 	"github.com/paxbench/paxbench/wire/plant"
@@ -79,7 +81,6 @@ func (r *Replica) leaveOut(seen uint32) {
 
 // recoverIncarnations takes over what was recorded, and whether the disk is to be trusted.
 func (r *Replica) recoverIncarnations(st *State) {
-	r.incarnations = make([]uint64, len(r.nodes))
 	for i, n := range r.nodes {
 		r.incarnations[i] = st.incarnations[n]
 	}
@@ -126,8 +127,8 @@ func (s *State) loadIncarnations(p []byte) {
 
 // appendIncarnations encodes the known incarnations, with own as the number of this replica.
 func (r *Replica) appendIncarnations(dst []byte, own uint64) []byte {
-	for i, n := range r.nodes {
-		number := r.incarnations[i]
+	for _, i := range r.ascending() {
+		n, number := r.nodes[i], r.incarnations[i]
 		if i == r.self {
 			number = own
 		}
@@ -179,7 +180,7 @@ func (r *Replica) hearOf(number uint64, from wire.NodeID) {
 func (r *Replica) forget(i int) {
 	p := &r.peers[i]
 	p.promise.restart(r.prepFrom)
-	p.voted = 0
+	p.voted, p.learned = 0, 0
 	r.grants.nodes = r.grants.nodes.without(i)
 	if r.basic != nil {
 		r.forgetSlots(i)
@@ -271,8 +272,38 @@ func (r *Replica) healQuorum() int {
 	return max(majority(n), n-min(c.prepare, c.accept)+1)
 }
 
+// mayHeal says whether this replica may answer a suspect one: only while the membership is that of the founding, as far as it
+// knows, and it knows the configuration of every slot that it has voted in. The argument above is about the quorums of one
+// configuration, and a suspect replica may have forgotten others; where those are, a node is replaced by a new one, which is
+// what changes are for.
+//
+// It is enough that those who answer go by what they know. Let X have voted, and forgotten it, in a slot that the first changed
+// configuration decides; that one has one node more than the founding one, or one less, so the rest of X's quorum there
+// still meets the healing quorum in some Y. Y voted before it answered: then it knew the configuration, and did not answer. Or it votes
+// later, and 2 above holds. A second change is chosen by a quorum of the first configuration, to which the same applies.
+func (r *Replica) mayHeal() bool {
+	return !r.changed() && r.log.last() <= r.chosen+wire.Slot(r.c.Alpha)
+}
+
+// ascending is the indices of the contacts in the order of their ids.
+func (r *Replica) ascending() []int {
+	order := r.order[:0]
+	for i := range r.nodes {
+		order = append(order, i)
+	}
+	if r.changed() { // else they are in order
+		slices.SortFunc(order, func(a, b int) int { return cmp.Compare(r.nodes[a], r.nodes[b]) })
+	}
+	r.order = order
+	return order
+}
+
 // checkStuck tells once that there are not enough others left to be healed by.
 func (r *Replica) checkStuck() {
+	if r.changed() && !r.suspect.stuck {
+		r.suspect.stuck = true
+		r.event(Event{Kind: EventCannotHeal, Reason: "the membership was changed since the founding: such a node is replaced by a new one, not healed"})
+	}
 	if left := len(r.nodes) - 1 - r.suspect.others.size(); left < r.healQuorum() && !r.suspect.stuck {
 		r.suspect.stuck = true
 		r.event(Event{Kind: EventCannotHeal, Reason: fmt.Sprintf("%d of %d nodes are suspect or alone, %d others that are not are needed",
@@ -333,7 +364,7 @@ func (r *Replica) onHealRequest(m *wire.Message, from int) {
 		r.ignored++
 		return
 	}
-	if !r.serve(m) {
+	if !r.serve(m) || !r.mayHeal() {
 		return
 	}
 	if !r.stampRecorded {

@@ -17,7 +17,7 @@ import (
 // change of a story, to be read in review like code. Run with -rewrite to write down what the code does now.
 //
 //	cluster nodes=N [window=W] [promise-bytes=B] [log-bytes=B] [ahead-bytes=B] [promise-total=B]    N replicas, nothing on the net
-//	        [mode=M] [backoff=B] [learn=L] [p1=N] [p2=N]
+//	        [alpha=A] [mode=M] [backoff=B] [learn=L] [p1=N] [p2=N]
 //	tick node=I [count=K]                           K ticks of node I
 //	gone node=I peer=J                              node I hears that J's process is gone
 //	elect node=I [verbose]                          the others silent, I ticks until it probes; then settle
@@ -32,6 +32,10 @@ import (
 //	rot node=I [lose=K]                             of a node that is down: its last K records are gone, and it knows
 //	rollback node=I lose=K / vouch node=I           the same, but it does not know / an operator says that it has lost nothing
 //	snap node=I / install from=I to=J               snapshot and trim / copy the snapshot
+//	join                                            the next node, which is no member, comes up with an empty disk
+//	change node=I add=J|remove=J                    node I is asked to change the membership
+//	run ticks=K                                     K times: a tick of each node, then settle
+//	members                                         what each replica knows of configurations
 //	net / status                                    what is on the net / each replica in a line
 func TestTraces(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
@@ -98,7 +102,7 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) {
 	switch d.Cmd {
 	case "cluster":
 		tr.c = newTestCluster(t, arg("nodes", 3), Config{
-			Window: arg("window", 4), PromiseBytes: arg("promise-bytes", 0), LogBytesMax: int64(arg("log-bytes", 0)),
+			Window: arg("window", 4), Alpha: arg("alpha", 0), PromiseBytes: arg("promise-bytes", 0), LogBytesMax: int64(arg("log-bytes", 0)),
 			AheadBytesMax: int64(arg("ahead-bytes", 0)), PromiseTotalMax: int64(arg("promise-total", 0)), Seed: 1,
 			Mode: Mode(name(d, "mode", modeNames[:])), Backoff: Backoff(name(d, "backoff", backoffNames[:])), Learn: learnArg(d),
 			Quorums: Quorums{arg("p1", 0), arg("p2", 0)},
@@ -155,6 +159,36 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) {
 		tr.c.snap(nd)
 	case "install":
 		tr.c.install(tr.c.node(wire.NodeID(arg("from", 0))), tr.c.node(wire.NodeID(arg("to", 0))))
+	case "join":
+		tr.c.join()
+	case "change":
+		o, err := tr.c.change(nd, Change{Add: wire.Member{Node: wire.NodeID(arg("add", 0))}, Remove: wire.NodeID(arg("remove", 0))})
+		if err != nil {
+			fmt.Fprintln(&tr.out, err)
+		} else {
+			fmt.Fprintln(&tr.out, o)
+		}
+	case "run":
+		tr.quiet = true
+		for range arg("ticks", 1) {
+			for _, nd := range tr.c.nodes {
+				if nd.r != nil {
+					tr.c.tick(nd)
+				}
+			}
+			tr.settle()
+		}
+		tr.quiet = false
+	case "members":
+		for _, nd := range tr.c.nodes {
+			if nd.r != nil {
+				fmt.Fprintf(&tr.out, "%d:", nd.id)
+				for i, m := range nd.r.Memberships() {
+					fmt.Fprintf(&tr.out, "%s %v", []string{"", ";"}[min(i, 1)], m)
+				}
+				tr.out.WriteByte('\n')
+			}
+		}
 	case "net":
 		for _, p := range tr.c.net {
 			fmt.Fprintf(&tr.out, "%d->%d %s\n", p.from, p.to, describe(p.frame))
@@ -353,6 +387,14 @@ func (tr *trace) event(nd *testNode, e *Event) {
 		fmt.Fprintf(&tr.out, ": %s", e.Reason)
 	case EventPeerBehind:
 		fmt.Fprintf(&tr.out, ": node %d asks for slot %d", e.Peer, e.Slot)
+	case EventContact:
+		fmt.Fprintf(&tr.out, ": node %d", e.Peer)
+	case EventChanging:
+		fmt.Fprintf(&tr.out, "%s", inSlot(e.Slot))
+	case EventMembers, EventInForce, EventRemoved:
+		fmt.Fprintf(&tr.out, "%s, from slot %d on", inSlot(e.Slot), e.To)
+	case EventChangeFailed:
+		fmt.Fprintf(&tr.out, "%s: %s", inSlot(e.Slot), e.Reason)
 	case EventDuel, EventFinishing:
 		fmt.Fprintf(&tr.out, "%s", inSlot(e.Slot))
 	case EventDisplaced:

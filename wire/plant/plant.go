@@ -77,6 +77,11 @@ const (
 	TrimmedSlotAcked
 	PromiseWithoutVote
 	QuorumsApart
+	// Those below are of changes of the membership.
+	ConfigAtProposal
+	TodaysQuorum
+	MembersNotInSnapshot
+	ChangeUncovered
 	bugs
 )
 
@@ -95,6 +100,8 @@ var names = [bugs]string{
 	"promise for one slot not recorded", "watermark taken with a ballot of one slot", "word of a choice taken for a vote at another ballot",
 	"vote told for a slot that was trimmed", "refused vote raises the promise",
 	"quorums that need not intersect",
+	"configuration active at proposal", "today's quorum for an old slot", "configuration not in the snapshot",
+	"change proposed without promises of the new members",
 }
 
 // SlowApply spends a tenth more processor time, in a busy wait after Apply. Nothing it does is wrong, so it is none of All:

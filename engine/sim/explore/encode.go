@@ -17,15 +17,29 @@ import (
 
 // leftOut are the fields that cannot matter, each with its reason.
 var leftOut = map[string]string{
-	"Replica.c":       "the same for ever",
-	"Replica.self":    "the same for ever",
-	"Replica.nodes":   "the same for ever: no scope changes the membership",
-	"Replica.configs": "the same for ever",
-	"Replica.members": "the same for ever",
-	"Replica.ignored": "a counter for people",
-	"Replica.stale":   "a counter for people",
-	"Replica.resent":  "a counter for people",
-	"Replica.jump":    "a budget of a million ballots, refilled each tick: out of reach of any scope",
+	"Replica.c":          "the same for ever",
+	"Replica.self":       "the same for ever",
+	"Replica.nodes":      "the same for ever: no scope changes the membership",
+	"Replica.configs":    "the same for ever",
+	"Replica.members":    "the same for ever",
+	"Replica.addrs":      "the same for ever",
+	"Replica.proposed":   "no scope changes the membership",
+	"Replica.joining":    "no scope changes the membership",
+	"Replica.changing":   "no scope changes the membership",
+	"Replica.met":        "no scope changes the membership",
+	"Replica.removed":    "no scope changes the membership",
+	"Replica.settled":    "no scope changes the membership",
+	"Replica.settleMark": "no scope changes the membership",
+	"Replica.lateAsked":  "no scope changes the membership",
+	"Replica.pending":    "no scope goes beyond the first slots",
+	"Replica.remembered": "of contacts that do not come",
+	"Replica.order":      "scratch",
+	"peer.chosen":        "among independent instances, and where the membership is changed: no scope has either",
+	"peer.learned":       "no scope changes the membership",
+	"Replica.ignored":    "a counter for people",
+	"Replica.stale":      "a counter for people",
+	"Replica.resent":     "a counter for people",
+	"Replica.jump":       "a budget of a million ballots, refilled each tick: out of reach of any scope",
 
 	// Time. What ticks bring about happens when the search says so, and never else: lateTicks are out of reach, and a
 	// campaign ticks until the election starts, whenever that is. node.tick holds the search to it.
