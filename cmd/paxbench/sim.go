@@ -91,18 +91,23 @@ func (a *app) simOne(c *simConfig) error {
 	return a.simVerdict(c, r.Violation, !c.trace)
 }
 
+// simSlow is how long a schedule may take before it is spoken of: one that never ends would otherwise look like a slow machine.
+const simSlow = time.Minute
+
 // simMany plays a batch. ^C ends it after the schedules under way.
 func (a *app) simMany(c *simConfig) error {
 	_, stop, release := a.signals()
 	defer release()
 	// Schedules make much garbage and keep little: a heap of some hundred megabytes is swept less often.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
-	last := time.Now()
 	b := sim.Batch{First: c.seed, Seeds: c.seeds, Nodes: c.nodes, Workers: c.workers, Most: c.most, Stop: stop}
-	b.Progress = func(done uint64, s *sim.Summary) {
-		if now := time.Now(); now.Sub(last) >= 5*time.Second {
-			last = now
-			fmt.Fprintf(a.err, "%d of %d schedules, %.0f/s, %v simulated, %d violations\n", done, c.seeds, s.Rate(), s.SimTime.Round(time.Second), len(s.Found))
+	b.Progress = func(s *sim.Summary) {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		fmt.Fprintf(a.err, "%d of %d schedules, %.0f/s, %v simulated, %d violations, heap %d MiB\n",
+			s.Schedules, c.seeds, s.Rate(), s.SimTime.Round(time.Second), len(s.Found), m.HeapAlloc>>20)
+		if s.Since > simSlow {
+			fmt.Fprintf(a.err, "seed %d has been played for %v\n", s.Slowest, s.Since.Round(time.Second))
 		}
 	}
 	s := b.Run()
@@ -116,7 +121,10 @@ func (a *app) simMany(c *simConfig) error {
 	if err := a.simVerdict(c, s.Violation, true); err != nil {
 		return err
 	}
-	if small := c.nodes == 1 || c.nodes == 2; len(s.Missing) > 0 && s.Schedules >= 1000 && !small { // a single node has no elections to lose
+	if s.Schedules < c.seeds && len(s.Missing) == 0 {
+		fmt.Fprintf(a.out, "go on: paxbench sim --seed %d --seeds %d\n", s.Next, c.seed+c.seeds-s.Next)
+	}
+	if len(s.Missing) > 0 && s.Schedules >= 1000 {
 		return &codeError{exitInvalid, fmt.Errorf("the harness is broken: in %d schedules there was not one of %q", s.Schedules, s.Missing)}
 	}
 	if s.Schedules < c.seeds {

@@ -123,7 +123,7 @@ func drawKnobs(r *rand.Rand, nodes int) Knobs {
 		Pipeline: 1 + r.IntN(4),
 		Keys:     1 + r.IntN(8),
 		Value:    pick(r, 8, 40, 300, 2000),
-		Think:    pick(r, time.Millisecond, 5*time.Millisecond, 20*time.Millisecond),
+		Think:    pick(r, 2*time.Millisecond, 8*time.Millisecond, 30*time.Millisecond),
 
 		Every: pick(r, 50*time.Millisecond, 150*time.Millisecond, 400*time.Millisecond),
 	}
@@ -194,5 +194,5 @@ var Vital = []string{
 	"power losses of all", "snapshots written", "snapshots installed", "snapshots installed during accepts", "repeats answered from a session", "blocks expired",
 	"partitions", "pauses", "failed syncs", "disk stalls", "frames damaged", "frames replayed late", "senseless frames", "emptied directories refused",
 	"damaged logs refused", "damaged logs healed", "damaged snapshots passed over", "damaged snapshots refused",
-	"reads", "segments rotated", "duels", "batches displaced", "slots of others finished",
+	"reads", "segments rotated", "duels", "batches displaced", "slots of others finished", "schedules played twice",
 }

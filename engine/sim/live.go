@@ -58,11 +58,12 @@ func (w *world) settle() {
 	if partial {
 		w.net.partial()
 	}
+	w.fresh = w.chance(2) // nodes have to be healed also while clients are busy; but that is where most events are
 	// What is still under way belongs to the time of the faults.
 	w.runUntil(max(w.net.last, w.now+int64(100*time.Millisecond)), nil)
 	w.runUntil(w.now+int64(time.Second), w.allUp)
 	w.healed()
-	w.quiet = true
+	w.quiet, w.fresh = true, true
 	if partial {
 		w.progress("L2", 12)
 		w.net.heal()

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"flag"
+	"slices"
 	"testing"
 	"time"
 )
@@ -66,6 +67,42 @@ func TestOptions(t *testing.T) {
 	r := Run(Options{Seed: 5, Nodes: 1, Trace: func(string) { lines++ }, Knobs: func(k *Knobs) { k.Chaos = 200 * time.Millisecond }})
 	if r.Violation != nil || lines != r.Events || r.Knobs.Nodes != 1 || r.SimTime > time.Minute {
 		t.Errorf("%d lines, %d events, %v simulated, %v: %v", lines, r.Events, r.SimTime, r.Knobs, r.Violation)
+	}
+}
+
+// A batch that saw nothing of something vital is a broken harness, and must say so, also when it is so long that other parts of it saw
+// it; what is told of its progress must add up to what it says in the end.
+func TestBatch(t *testing.T) {
+	var seen uint64
+	s := Batch{First: 200, Seeds: 6, Nodes: 3, Workers: 2, Every: time.Millisecond, Progress: func(s *Summary) {
+		if s.Schedules < seen || s.Next < 200 || s.Since > 0 && s.Slowest < 200 {
+			t.Errorf("%d schedules after %d, %d and all before were played, %d for %v", s.Schedules, seen, s.Next, s.Slowest, s.Since)
+		}
+		seen = s.Schedules
+	}}.Run()
+	if s.Violation != nil || s.Schedules != 6 || s.Next != 206 || s.Counts["schedules played twice"] != 1 || len(s.Missing) == 0 {
+		t.Errorf("%+v", s)
+	}
+	r := &batchRun{b: Batch{First: 1, Seeds: 3 * VitalSpan}, next: 1, span: Counts{}, playing: map[uint64]time.Time{}}
+	r.s.Counts = Counts{}
+	all := Counts{}
+	for _, name := range Vital {
+		all[name] = 1
+	}
+	r.add(&Result{Counts: all})
+	for range VitalSpan - 1 {
+		r.add(&Result{})
+	}
+	if _, ok := r.take(); !ok || len(r.s.Missing) > 0 {
+		t.Errorf("after schedules that saw everything: %q", r.s.Missing)
+	}
+	delete(all, "duels")
+	r.add(&Result{Counts: all})
+	for range VitalSpan - 1 {
+		r.add(&Result{})
+	}
+	if _, ok := r.take(); ok || !slices.Equal(r.s.Missing, []string{"duels"}) {
+		t.Errorf("after %d schedules without a duel: %q", VitalSpan, r.s.Missing)
 	}
 }
 
