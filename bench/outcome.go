@@ -12,6 +12,7 @@ import (
 	"github.com/paxbench/paxbench/bench/cluster"
 	"github.com/paxbench/paxbench/bench/load"
 	"github.com/paxbench/paxbench/bench/result"
+	"github.com/paxbench/paxbench/engine/paxos"
 	"github.com/paxbench/paxbench/engine/wal"
 	"github.com/paxbench/paxbench/wire"
 )
@@ -105,7 +106,10 @@ func (r *run) judge(out *result.Result) {
 	if r.cluster != nil && r.config.Engine.Fsync != "always" {
 		note("fsync policy %s: an acknowledged write may not survive a power loss", r.config.Engine.Fsync)
 	}
-	if i := r.spent.instances; i.Won > 0 {
+	if i := r.spent.instances; r.config.Engine.Mode == paxos.ModeFast.String() && i.Won > 0 {
+		note("fast rounds: %d batches, %d of them chosen by a fast quorum; collisions in %d slots; %d slots recovered by the coordinator (%d of them with promises asked for, %d with a no-op); %d batches displaced to another slot",
+			i.Won, i.Fast, i.Collisions, i.Recovered, i.Ballots, i.Holes, i.Displaced)
+	} else if i.Won > 0 {
 		note("every slot was an instance of its own: %d ballots for %d batches (%.2f each), %d duels, %d batches displaced to another slot, %d slots of others finished, each %s after its last sign of life",
 			i.Ballots, i.Won, float64(i.Ballots)/float64(i.Won), i.Duels, i.Displaced, i.Holes, (time.Duration(i.HoleNanos) / time.Duration(max(i.Holes, 1))).Round(time.Millisecond))
 	}

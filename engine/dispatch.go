@@ -134,8 +134,8 @@ func (l *loop) event(e *paxos.Event) {
 		g.transfers.start(e.Peer, e.Slot)
 		return
 	}
-	if e.Kind == paxos.EventDuel || e.Kind == paxos.EventDisplaced {
-		return // many under load: they are counted (paxos.BasicStats)
+	if e.Kind == paxos.EventDuel || e.Kind == paxos.EventDisplaced || e.Kind == paxos.EventCollision {
+		return // many under load: they are counted (paxos.BasicStats, FastStats)
 	}
 	log := g.log.With("ballot", e.Ballot.String())
 	switch e.Kind {

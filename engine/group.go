@@ -40,7 +40,7 @@ type Group struct {
 	stages stages
 
 	// Published by their owners for everybody.
-	leader      atomic.Uint32 // by the loop: node id, 0 not known
+	leader      atomic.Uint32 // by the loop: node id of whom clients are sent to, 0 not known
 	durable     atomic.Uint64 // by the syncer: the replica's own record number
 	installed   atomic.Uint64 // by the applier: slot of the last restored snapshot; stored before applied
 	applied     atomic.Uint64 // by the applier: slot
@@ -114,7 +114,11 @@ func (g *Group) overloaded() bool {
 // publish makes a copy of the core's state visible.
 func (g *Group) publish(st paxos.Status) {
 	g.logBytes.Store(st.LogBytes)
-	g.leader.Store(uint32(st.Leader))
+	leader := st.Leader
+	if st.Taking {
+		leader = g.node.c.Node // whom clients may go to: here values go straight to the acceptors
+	}
+	g.leader.Store(uint32(leader))
 	g.statusMu.Lock()
 	g.status = st
 	g.statusMu.Unlock()
@@ -317,7 +321,7 @@ func (g *Group) readStatus(fn func(Status)) {
 		c := g.status
 		g.statusMu.Unlock()
 		s := Status{
-			Node: g.node.c.Node, Group: g.id, Role: c.Role.String(), Leader: wire.NodeID(g.leader.Load()), Ballot: c.Ballot,
+			Node: g.node.c.Node, Group: g.id, Role: c.Role.String(), Leader: c.Leader, Ballot: c.Ballot,
 			Promised: c.Promised, Chosen: c.Chosen, Applied: wire.Slot(g.applied.Load()), Trimmed: c.Trimmed,
 			LastSlot: c.Last, Snapshot: wire.Slot(g.snapshotAt.Load()), InFlight: c.InFlight, LogBytes: c.LogBytes,
 			Ignored: c.Ignored, Stale: c.Stale, Resent: c.Resent, Mode: g.node.c.Mode.String(),
@@ -361,8 +365,11 @@ func (g *Group) metrics(reset bool) Metrics {
 		Snapshots: c.snapshots.Load(), SnapInstalls: c.snapInstalls.Load(), SnapSent: c.snapSent.Load(),
 	}
 	g.statusMu.Lock()
-	if g.node.c.Mode != paxos.ModeMulti {
+	switch g.node.c.Mode {
+	case paxos.ModeBasic:
 		m.Instances = instances(&g.status.Basic, g.node.c.Tick)
+	case paxos.ModeFast:
+		m.Instances = fastRounds(&g.status.Fast, g.node.c.Tick)
 	}
 	g.statusMu.Unlock()
 	g.node.readMetrics(&m, reset)

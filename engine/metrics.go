@@ -69,28 +69,42 @@ type Metrics struct {
 	StateHash    string  `json:"state_hash,omitempty"`
 }
 
-// Instances is what became of the instances that this node ran, in modes where every slot is one of its own.
+// Instances is what became of the slots that this node proposed in or settled, in modes where any node proposes.
 type Instances struct {
-	Ballots   uint64 `json:"ballots"`   // begun
+	Ballots   uint64 `json:"ballots"`   // begun for one slot alone
 	Duels     uint64 `json:"duels"`     // ballots given up for a higher one
 	Won       uint64 `json:"won"`       // slots chosen with a batch proposed here
 	Displaced uint64 `json:"displaced"` // batches that lost their slot and went to another
 	Holes     uint64 `json:"holes"`     // slots that others had left open, finished here
 	HoleNanos uint64 `json:"hole_ns"`   // in sum, from the last sign of life in such a slot until it was chosen
+
+	// Fast rounds. A slot is recovered by the coordinator, with a ballot of its own, after a collision, or when too few have voted.
+	Fast       uint64 `json:"fast,omitempty"`       // of Won, those chosen by a fast quorum
+	Collisions uint64 `json:"collisions,omitempty"` // slots with votes for several values
+	Recovered  uint64 `json:"recovered,omitempty"`
 }
 
 // Plus is the sum of two nodes' or two intervals'.
 func (i Instances) Plus(o Instances) Instances {
-	return Instances{i.Ballots + o.Ballots, i.Duels + o.Duels, i.Won + o.Won, i.Displaced + o.Displaced, i.Holes + o.Holes, i.HoleNanos + o.HoleNanos}
+	return Instances{i.Ballots + o.Ballots, i.Duels + o.Duels, i.Won + o.Won, i.Displaced + o.Displaced, i.Holes + o.Holes, i.HoleNanos + o.HoleNanos,
+		i.Fast + o.Fast, i.Collisions + o.Collisions, i.Recovered + o.Recovered}
 }
 
 // Minus is what i has more than an earlier reading.
 func (i Instances) Minus(o Instances) Instances {
-	return Instances{i.Ballots - o.Ballots, i.Duels - o.Duels, i.Won - o.Won, i.Displaced - o.Displaced, i.Holes - o.Holes, i.HoleNanos - o.HoleNanos}
+	return Instances{i.Ballots - o.Ballots, i.Duels - o.Duels, i.Won - o.Won, i.Displaced - o.Displaced, i.Holes - o.Holes, i.HoleNanos - o.HoleNanos,
+		i.Fast - o.Fast, i.Collisions - o.Collisions, i.Recovered - o.Recovered}
 }
 
 func instances(s *paxos.BasicStats, tick time.Duration) *Instances {
-	return &Instances{s.Rounds, s.Duels, s.Won, s.Displaced, s.Holes, s.HoleTicks * uint64(tick)}
+	return &Instances{Ballots: s.Rounds, Duels: s.Duels, Won: s.Won, Displaced: s.Displaced, Holes: s.Holes, HoleNanos: s.HoleTicks * uint64(tick)}
+}
+
+func fastRounds(s *paxos.FastStats, tick time.Duration) *Instances {
+	return &Instances{
+		Ballots: s.Prepared, Won: s.Won, Displaced: s.Displaced, Holes: s.Holes, HoleNanos: s.HoleTicks * uint64(tick),
+		Fast: s.Fast, Collisions: s.Collisions, Recovered: s.Recovered,
+	}
 }
 
 // Latency summarises a histogram. All in nanoseconds but Count. Values above a minute count as a minute.

@@ -37,6 +37,9 @@ type Batch struct {
 // TagSize is the size in bytes of a tag, which stands behind the blocks of a tagged batch.
 const TagSize = 8
 
+// TagNodeShift is where in a tag the proposer's number begins; below it is a count.
+const TagNodeShift = 56
+
 // TagBatch tags the batch of blocks in the Accept frame f, which is not yet sealed. Where any node proposes, two may propose the
 // same bytes for the same slot, on behalf of two clients; with a tag that is not 0 each can tell whether the value that was
 // chosen is its own.

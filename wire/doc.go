@@ -43,7 +43,7 @@
 //	0       4               12
 //	| node  | number u64    |
 //
-// # Message: what replicas say (kinds 1 to 16)
+// # Message: what replicas say (kinds 1 to 20)
 //
 //	32              40              48              56              64
 //	 | ballot        | slot          | chosen        | word          | tail ...
@@ -70,6 +70,9 @@
 //	14 Chosen        count of slots   -
 //	15 HealRequest   0                -; ballot 0
 //	16 HealReply     trimmed          as Promise; ballot = highest promised
+//	18 Any           0                -
+//	19 FastAccepted  count of slots   tag u64, of the first slot's batch
+//	20 FastChosen    count of slots   tag u64, of the first slot's batch
 //
 // Votes stand back to back, in strictly ascending slot order, between the part's first and last slot:
 //

@@ -72,6 +72,13 @@ func peerVectors(t testing.TB) []vector {
 		{"accept-slot", "Accept of a no-op, its ballot for slot 1002 alone", Message{Kind: KindAccept, Slot: 1002, Scope: ScopeSlot, Value: noop}},
 		{"accept-any", "Accept of a batch of two blocks at a fast ballot", Message{Kind: KindAccept, Slot: 1001, Scope: ScopeAny, Value: value}},
 		{"chosen", "Chosen of slots 1001 to 1003", Message{Kind: KindChosen, Slot: 1001, Count: 3}},
+		{"any", "Any from slot 1001", Message{Kind: KindAny, Slot: 1001}},
+		{"fast-accepted", "FastAccepted for slots 1001 to 1007, tags from 0x0200000000000005", Message{
+			Kind: KindFastAccepted, Slot: 1001, Count: 7, Tag: 0x0200000000000005}},
+		{"fast-accepted-incarnations", "FastAccepted for slot 1001 that knows of incarnations of nodes 2 and 3", Message{
+			Kind: KindFastAccepted, Slot: 1001, Count: 1, Tag: 0x0200000000000005, Incarnations: incarnations}},
+		{"fast-chosen", "FastChosen of slots 1001 to 1003, tags from 0x0200000000000005", Message{
+			Kind: KindFastChosen, Slot: 1001, Count: 3, Tag: 0x0200000000000005}},
 		{"snap-ack", "SnapAck of 263 of 66051 bytes", Message{Kind: KindSnapAck, Slot: 900, Offset: 263, Total: 66051}},
 		{"accepted-incarnations", "Accepted for slot 1001 that knows of incarnations of nodes 2 and 3", Message{
 			Kind: KindAccepted, Slot: 1001, Count: 1, Incarnations: incarnations}},

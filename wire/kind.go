@@ -24,6 +24,9 @@ const (
 	KindHealRequest
 	KindHealReply
 	KindMembers
+	KindAny
+	KindFastAccepted
+	KindFastChosen
 	kindPeerEnd
 )
 
@@ -77,6 +80,9 @@ var kinds = [kindRecEnd]kindInfo{
 	KindHealRequest:  {"HealRequest", MessageSize, MessageSize, true},
 	KindHealReply:    {"HealReply", MessageSize + promiseTail, FrameMax - HeaderSize - incarnationsMax, true},
 	KindMembers:      {"Members", MessageSize + membershipSize, MessageSize + MembershipBytesMax, false},
+	KindAny:          {"Any", MessageSize, MessageSize, false},
+	KindFastAccepted: {"FastAccepted", MessageSize + tagTail, MessageSize + tagTail, true},
+	KindFastChosen:   {"FastChosen", MessageSize + tagTail, MessageSize + tagTail, false},
 
 	KindHello:      {"Hello", controlSize, controlSize + HelloBytesMax, false},
 	KindWelcome:    {"Welcome", controlSize, controlSize + ControlBytesMax, false},

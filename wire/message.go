@@ -31,8 +31,11 @@ const AcceptHeadroom = HeaderSize + MessageSize
 //	HealRequest   Slot = first slot asked for, Chosen, Incarnations: the sender's own is the one it would live on in
 //	HealReply     Ballot = highest promised, else as Promise
 //	Members       Slot, Chosen, Members = the configuration chosen in that slot
+//	Any           Ballot = the fast one, Slot = first slot that is open to any node's values, Chosen
+//	FastAccepted  as Accepted, at a fast ballot: the vote in Slot+i was for the batch with tag Tag+i
+//	FastChosen    as Chosen, at a fast ballot: the batch with tag Tag+i was chosen in Slot+i
 //
-// Promise, Accepted, HealRequest and HealReply may carry the incarnations that the sender knows of. Chosen is always the sender's chosen prefix. Value, Votes and Data are views into Frame.
+// Promise, Accepted, FastAccepted, HealRequest and HealReply may carry the incarnations that the sender knows of. Chosen is always the sender's chosen prefix. Value, Votes and Data are views into Frame.
 type Message struct {
 	Kind   Kind
 	Group  GroupID
@@ -43,7 +46,8 @@ type Message struct {
 
 	Scope       Scope  // Prepare, Accept
 	Promised    Ballot // Reject
-	Count       uint32 // Accepted, Chosen
+	Count       uint32 // Accepted, Chosen, FastAccepted, FastChosen
+	Tag         uint64 // FastAccepted, FastChosen: of the first slot's batch (Batch.Tag); each slot's is one more
 	Round       uint64 // Heartbeat, HeartbeatAck
 	Until       Slot   // Fetch
 	Trimmed     Slot   // Promise, HealReply: slots up to here are only in a snapshot
@@ -110,7 +114,7 @@ func (m *Message) decodeWord(word uint64) error {
 		if word <= uint64(m.scopeMax()) {
 			return nil
 		}
-	case KindAccepted, KindChosen:
+	case KindAccepted, KindChosen, KindFastAccepted, KindFastChosen:
 		m.Count = uint32(min(word, 1<<32-1)) // what is cut off is far above the limit that check holds it against
 		return nil
 	case KindHeartbeat, KindHeartbeatAck:
@@ -155,6 +159,8 @@ func (m *Message) decodeTail(tail []byte) (err error) {
 		if n, err = checkMembership(tail); err == nil && n != len(tail) {
 			err = fmt.Errorf("%w: membership of %d bytes in %d", ErrFormat, n, len(tail))
 		}
+	case KindFastAccepted, KindFastChosen:
+		m.Tag = le.Uint64(tail)
 	}
 	return err
 }
@@ -186,6 +192,12 @@ func (m *Message) check() error {
 		ok = m.Ballot != 0 && m.Promised != 0
 	case KindAccepted, KindChosen:
 		ok = m.Ballot != 0 && m.Slot != 0 && m.Count != 0 && m.Count <= AcceptedMax && m.Slot+Slot(m.Count-1) <= SlotMax
+	case KindFastAccepted, KindFastChosen:
+		// Of a run no tag is 0, which is none: so the last one must not wrap round.
+		ok = m.Ballot != 0 && m.Slot != 0 && m.Count != 0 && m.Count <= AcceptedMax && m.Slot+Slot(m.Count-1) <= SlotMax &&
+			m.Tag != 0 && m.Tag+uint64(m.Count-1) >= m.Tag
+	case KindAny:
+		ok = m.Ballot != 0 && m.Slot != 0
 	case KindHeartbeat, KindHeartbeatAck, KindProbe, KindProbeAck:
 		ok = m.Ballot != 0
 	case KindFetch:
@@ -223,7 +235,7 @@ func (m *Message) word() uint64 {
 		return uint64(m.Promised)
 	case KindPrepare, KindAccept:
 		return uint64(m.Scope)
-	case KindAccepted, KindChosen:
+	case KindAccepted, KindChosen, KindFastAccepted, KindFastChosen:
 		return uint64(m.Count)
 	case KindHeartbeat, KindHeartbeatAck:
 		return m.Round
@@ -269,6 +281,8 @@ func (m *Message) Encode(c ClusterID) *Buffer {
 		tail = snapTail
 	case KindMembers:
 		tail = len(m.Members)
+	case KindFastAccepted, KindFastChosen:
+		tail = tagTail
 	}
 	size := AcceptHeadroom + tail + len(m.Incarnations)
 	f := Get(size)
@@ -292,6 +306,8 @@ func (m *Message) Encode(c ClusterID) *Buffer {
 		le.PutUint64(rest, m.Total)
 	case KindMembers:
 		copy(rest, m.Members)
+	case KindFastAccepted, KindFastChosen:
+		le.PutUint64(rest, m.Tag)
 	}
 	seal(p)
 	return f

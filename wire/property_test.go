@@ -180,6 +180,10 @@ func genMessage(t *rapid.T) Message {
 	case KindAccepted, KindChosen:
 		m.Count = rapid.Uint32Range(1, AcceptedMax).Draw(t, "count")
 		m.Slot = min(m.Slot, SlotMax-AcceptedMax)
+	case KindFastAccepted, KindFastChosen:
+		m.Count = rapid.Uint32Range(1, AcceptedMax).Draw(t, "count")
+		m.Tag = rapid.Uint64Range(1, 1<<64-AcceptedMax).Draw(t, "tag")
+		m.Slot = min(m.Slot, SlotMax-AcceptedMax)
 	case KindHeartbeat, KindHeartbeatAck:
 		m.Round = rapid.Uint64().Draw(t, "round")
 	case KindFetch:

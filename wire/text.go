@@ -39,6 +39,10 @@ func (m *Message) text(value func(Batch) string) string {
 		return fmt.Sprintf("Learn slot %d: %s", m.Slot, value(m.Value))
 	case KindAccepted:
 		return fmt.Sprintf("Accepted %v slots %d..%d", m.Ballot, m.Slot, m.Slot+Slot(m.Count)-1)
+	case KindFastAccepted, KindFastChosen:
+		return fmt.Sprintf("%v %v slots %d..%d, %s", m.Kind, m.Ballot, m.Slot, m.Slot+Slot(m.Count)-1, tagText(m.Tag))
+	case KindAny:
+		return fmt.Sprintf("Any %v from slot %d", m.Ballot, m.Slot)
 	case KindHeartbeat:
 		return fmt.Sprintf("Heartbeat %v chosen %d round %d", m.Ballot, m.Chosen, m.Round)
 	case KindHeartbeatAck:
@@ -85,3 +89,6 @@ func LivesText(p []byte) (s string) {
 		s += fmt.Sprintf(", node %d in life %d", in.Node, in.Number>>32)
 	}
 }
+
+// tagText prints a tag: whose it is, and the last digits of its count, which is a number from a random start.
+func tagText(tag uint64) string { return fmt.Sprintf("tag %d.%d", tag>>TagNodeShift, tag%1000) }

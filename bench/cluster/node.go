@@ -22,7 +22,7 @@ import (
 
 // Settings are the engine settings that all nodes of a cluster share. A zero number means the engine's default.
 type Settings struct {
-	Mode          string        `json:"mode"`    // protocol: "multi", "basic"; empty: multi
+	Mode          string        `json:"mode"`    // protocol: "multi", "basic", "fast"; empty: multi
 	Backoff       string        `json:"backoff"` // of duels, in modes without a leader: "random", "none", "distinguished"
 	Learn         string        `json:"learn"`   // whom acceptors tell: "one", "all", "set:N"
 	Quorums       string        `json:"quorums"` // "majority" or "p1=N,p2=M"
@@ -63,7 +63,7 @@ type NodeConfig struct {
 
 // Protocols are the values of Settings.Mode, Backoffs those of Settings.Backoff.
 var (
-	Protocols = []string{paxos.ModeMulti.String(), paxos.ModeBasic.String()}
+	Protocols = []string{paxos.ModeMulti.String(), paxos.ModeBasic.String(), paxos.ModeFast.String()}
 	Backoffs  = []string{paxos.BackoffRandom.String(), paxos.BackoffNone.String(), paxos.BackoffDistinguished.String()}
 )
 
@@ -97,7 +97,7 @@ func (s *Settings) Check(nodes int) error {
 	if err := s.protocol(&c); err != nil {
 		return err
 	}
-	return c.Quorums.Check(nodes)
+	return c.Quorums.CheckIn(c.Mode, nodes)
 }
 
 // ParseQuorums checks a value of Settings.Quorums.

@@ -13,14 +13,14 @@ import (
 // engineFlags are the settings that all nodes of a cluster share.
 func engineFlags(fs *pflag.FlagSet, s *cluster.Settings) {
 	*s = cluster.DefaultSettings()
-	fs.Var(&choice{value: &s.Mode, choices: cluster.Protocols, later: map[string]string{"fast": "use multi or basic"}}, "mode",
-		"protocol: multi (prepare once, a stable leader) or basic (every slot runs both phases, every node proposes)")
+	fs.Var(&choice{value: &s.Mode, choices: cluster.Protocols}, "mode",
+		"protocol: multi (prepare once, a stable leader), basic (every slot runs both phases, every node proposes) or fast (prepare once, every node sends values straight to the acceptors)")
 	fs.Var(&choice{value: &s.Backoff, choices: cluster.Backoffs}, "backoff",
 		"basic: what ends duels: random pauses, none (nothing does), or a distinguished proposer")
 	fs.Var(&parsed[string]{text: s.Learn, kind: "learners", value: &s.Learn, parse: cluster.ParseLearn}, "learn",
 		"whom acceptors tell of their votes: one (the proposer, who tells the others), all, or set:N")
 	fs.Var(&parsed[string]{text: s.Quorums, kind: "sizes", value: &s.Quorums, parse: cluster.ParseQuorums}, "quorum",
-		"how many nodes must promise (p1) and vote (p2): majority, or p1=4,p2=2; any two such sets must share a node")
+		"how many nodes must promise (p1) and vote (p2): majority, or p1=4,p2=2; any two such sets must share a node; in mode fast also p1=3,p2=3,fast=4: any two fast sets and one that promises must share a node")
 	fs.Var(&choice{value: &s.StateMachine, choices: []string{"kv", "null"}}, "sm",
 		"state machine: kv, or null, which counts commands and looks at none")
 	fs.Var(&parsed[string]{text: s.Fsync, kind: "policy", value: &s.Fsync, parse: parseFsync}, "fsync",

@@ -11,7 +11,9 @@ import (
 // onPrepare answers phase 1 (Paxos Made Simple, section 2.2, P1a): promise and report the votes, or refuse.
 func (r *Replica) onPrepare(m *wire.Message) {
 	if m.Scope == wire.ScopeSlot {
-		r.onPrepareSlot(m)
+		if r.fast == nil || r.settles(m) {
+			r.onPrepareSlot(m)
+		}
 		return
 	}
 	if r.refuses(m.Ballot) {
@@ -160,12 +162,20 @@ func (r *Replica) cutPromise(from wire.Slot) []promisePart {
 // reject tells a proposer which ballot it would have to exceed.
 func (r *Replica) reject(m *wire.Message, promised wire.Ballot) {
 	r.stale++
-	r.send(m.From, &wire.Message{Kind: wire.KindReject, Ballot: m.Ballot, Slot: m.Slot, Promised: promised}, 0)
+	b := m.Ballot
+	if r.fast != nil {
+		b = fastOf(b) // the ballot that it leads at
+	}
+	r.send(m.From, &wire.Message{Kind: wire.KindReject, Ballot: b, Slot: m.Slot, Promised: promised}, 0)
 }
 
 // onAccept answers phase 2 (P1a again: vote unless a higher ballot was promised).
 func (r *Replica) onAccept(m *wire.Message, from int) {
-	if m.Scope == wire.ScopeSlot {
+	switch {
+	case r.fast != nil:
+		r.onAcceptFast(m, from)
+		return
+	case m.Scope == wire.ScopeSlot:
 		r.onAcceptSlot(m, from)
 		return
 	}
@@ -179,7 +189,7 @@ func (r *Replica) onAccept(m *wire.Message, from int) {
 	r.follow(m.From, m.Ballot)
 	r.noteChosen(m.Ballot, m.Chosen) // first: it makes room for the vote
 	if r.vote(m) {
-		r.acked(from, m.Ballot, m.Slot)
+		r.acked(from, m.Ballot, m.Slot, 0)
 	}
 }
 
@@ -191,7 +201,7 @@ func (r *Replica) onAccept(m *wire.Message, from int) {
 func (r *Replica) onAcceptSlot(m *wire.Message, from int) {
 	if m.Slot <= r.trimmed {
 		if plant.Is(plant.TrimmedSlotAcked) {
-			r.acked(from, m.Ballot, m.Slot)
+			r.acked(from, m.Ballot, m.Slot, 0)
 		}
 		return
 	}
@@ -209,7 +219,7 @@ func (r *Replica) onAcceptSlot(m *wire.Message, from int) {
 		r.raiseSlot(e, m.Ballot) // the vote's record is that of the promise: without it there is none
 	}
 	if voted {
-		r.acked(from, m.Ballot, m.Slot)
+		r.acked(from, m.Ballot, m.Slot, 0)
 	}
 	if plant.Is(plant.SlotBallotsAnnounce) {
 		r.noteChosen(m.Ballot, m.Chosen)
@@ -279,28 +289,42 @@ type ackRun struct {
 	ballot wire.Ballot
 	first  wire.Slot
 	count  uint32
+	tag    uint64 // at a fast ballot: of the first slot's value; the others' follow. Else 0
 }
 
 // add adds slot s to the run if it continues it.
-func (a *ackRun) add(to nodeSet, b wire.Ballot, s wire.Slot) bool {
+func (a *ackRun) add(to nodeSet, b wire.Ballot, s wire.Slot, tag uint64) bool {
 	if a.count == 0 || a.to != to || a.ballot != b || s != a.first+wire.Slot(a.count) || a.count >= wire.WindowMax {
+		return false
+	}
+	if tag != 0 && tag != a.tag+uint64(a.count) || tag == 0 && a.tag != 0 {
 		return false
 	}
 	a.count++
 	return true
 }
 
-// acked adds to the run the vote that node index from asked for, telling the run before if it does not continue it.
-func (r *Replica) acked(from int, b wire.Ballot, s wire.Slot) {
-	to := r.learners(from)
+// acked adds to the run the vote that node index from asked for, telling the run before if it does not continue it. tag is the
+// value's at a fast ballot, else 0.
+func (r *Replica) acked(from int, b wire.Ballot, s wire.Slot, tag uint64) {
+	to := r.audience(from, tag)
 	if to.has(r.self) {
-		r.own.push(ownRecord{slot: s, ballot: b, lsn: r.lsn})
+		r.own.push(ownRecord{slot: s, ballot: b, lsn: r.lsn, tag: tag})
 		to &^= nodeSet(0).with(r.self)
 	}
-	if to != 0 && !r.ack.add(to, b, s) {
+	if to != 0 && !r.ack.add(to, b, s, tag) {
 		r.flushAck()
-		r.ack = ackRun{to, b, s, 1}
+		r.ack = ackRun{to, b, s, 1, tag}
 	}
+}
+
+// audience is who is told of a vote that node index from asked for: at a fast ballot the coordinator too, whoever proposed.
+func (r *Replica) audience(from int, tag uint64) nodeSet {
+	to := r.learners(from)
+	if i := r.index(r.promised.Node()); tag != 0 && i >= 0 {
+		to = to.with(i)
+	}
+	return to
 }
 
 // flushAck tells the run, gated by every record made so far: its votes are among them.
@@ -314,6 +338,10 @@ func (r *Replica) flushAck() {
 		if plant.Is(plant.BallotReadLate) {
 			a.ballot = r.promised
 		}
-		r.sendTo(a.to, &wire.Message{Kind: wire.KindAccepted, Ballot: a.ballot, Slot: a.first, Count: a.count, Incarnations: r.stamp}, gate)
+		kind := wire.KindAccepted
+		if a.tag != 0 {
+			kind = wire.KindFastAccepted
+		}
+		r.sendTo(a.to, &wire.Message{Kind: kind, Ballot: a.ballot, Slot: a.first, Count: a.count, Tag: a.tag, Incarnations: r.stamp}, gate)
 	}
 }

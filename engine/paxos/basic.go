@@ -28,8 +28,6 @@ type basic struct {
 
 	above uint32 // highest counter that was met: a node that was healed refuses what is lower in all slots
 
-	told ackRun // slots learned here of which the others have not been told
-
 	stats BasicStats
 }
 
@@ -287,7 +285,7 @@ func (r *Replica) startAccept(u *run) {
 		Kind: wire.KindAccept, Group: r.c.Group, Ballot: u.ballot, Slot: u.slot, Chosen: r.chosen, Scope: wire.ScopeSlot,
 		Frame: f.Retain(),
 	})
-	r.acked(r.self, u.ballot, u.slot)
+	r.acked(r.self, u.ballot, u.slot, 0)
 }
 
 // copyAccept is an Accept frame, not yet sealed, with a copy of a batch.
@@ -409,21 +407,30 @@ func (r *Replica) announce(s wire.Slot, b wire.Ballot) {
 	if !r.learners(owner).has(r.self) {
 		return
 	}
-	to := r.members &^ r.learners(owner)
-	if t := &r.basic.told; !t.add(to, b, s) {
+	r.tellChosen(r.learners(owner), b, s, 0)
+}
+
+// tellChosen tells those who do not count votes themselves that slot s was chosen.
+func (r *Replica) tellChosen(learners nodeSet, b wire.Ballot, s wire.Slot, tag uint64) {
+	to := r.members &^ learners
+	if t := &r.announced; !t.add(to, b, s, tag) {
 		r.flushTold()
-		*t = ackRun{to, b, s, 1}
+		*t = ackRun{to, b, s, 1, tag}
 	}
 }
 
-// flushTold sends what announce has gathered.
+// flushTold sends what tellChosen has gathered.
 func (r *Replica) flushTold() {
-	if r.basic == nil || r.basic.told.count == 0 {
+	t := r.announced
+	if t.count == 0 {
 		return
 	}
-	t := r.basic.told
-	r.basic.told = ackRun{}
-	r.sendTo(t.to, &wire.Message{Kind: wire.KindChosen, Ballot: t.ballot, Slot: t.first, Count: t.count}, 0)
+	r.announced = ackRun{}
+	kind := wire.KindChosen
+	if t.tag != 0 {
+		kind = wire.KindFastChosen
+	}
+	r.sendTo(t.to, &wire.Message{Kind: kind, Ballot: t.ballot, Slot: t.first, Count: t.count, Tag: t.tag}, 0)
 }
 
 // onChosen takes the word of a learner that slots were chosen at a ballot. The value is known here if this replica voted at
@@ -441,7 +448,11 @@ func (r *Replica) onChosen(m *wire.Message) {
 			}
 			r.settle(s, e)
 		}
-		r.basic.used = max(r.basic.used, s)
+		if r.basic != nil {
+			r.basic.used = max(r.basic.used, s)
+		} else {
+			r.uses(s)
+		}
 	}
 	r.learnAnnounced()
 }
@@ -454,7 +465,7 @@ func (r *Replica) abandon() {
 		}
 		u.release()
 	}
-	r.basic.runs, r.basic.own, r.basic.told = nil, 0, ackRun{}
+	r.basic.runs, r.basic.own, r.announced = nil, 0, ackRun{}
 	if r.role == Proposer {
 		r.retire("it is suspect")
 	}

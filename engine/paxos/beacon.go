@@ -34,7 +34,7 @@ func (r *Replica) basicTick() {
 func (r *Replica) hears() bool {
 	n := 1
 	for i := range r.peers {
-		if i != r.self && r.now-r.peers[i].seen < uint64(r.c.ElectionTicks) {
+		if i != r.self && r.now-r.peers[i].heard < uint64(r.c.ElectionTicks) {
 			n++
 		}
 	}
@@ -49,7 +49,7 @@ func (r *Replica) qualify() {
 	role, leader := Follower, wire.NodeID(0)
 	if r.c.Backoff == BackoffDistinguished {
 		for i, n := range r.nodes {
-			if i == r.self && fit || i != r.self && r.peers[i].fit && r.now-r.peers[i].seen < uint64(r.c.ElectionTicks) {
+			if i == r.self && fit || i != r.self && r.peers[i].fit && r.now-r.peers[i].heard < uint64(r.c.ElectionTicks) {
 				leader = n
 				break
 			}
@@ -120,7 +120,11 @@ func (r *Replica) readSlot() wire.Slot {
 	for i := range r.peers {
 		s = max(s, r.peers[i].upTo)
 	}
-	r.basic.used = max(r.basic.used, s)
+	if r.basic != nil {
+		r.basic.used = max(r.basic.used, s)
+	} else {
+		r.uses(s)
+	}
 	return s
 }
 
@@ -139,7 +143,7 @@ func (r *Replica) lastVoted() wire.Slot {
 
 // heardOf notes a sign of life, and how far its sender has come.
 func (r *Replica) heardOf(m *wire.Message, from int) {
-	r.peers[from].seen, r.peers[from].chosen = r.now, m.Chosen
+	r.peers[from].heard, r.peers[from].chosen = r.now, m.Chosen
 }
 
 // whoIsAhead is a live node that has chosen slots which this replica lacks. Nodes take turns, as one may hear nothing.
@@ -147,7 +151,7 @@ func (r *Replica) whoIsAhead() (from wire.NodeID, upTo wire.Slot) {
 	n := len(r.peers)
 	for k := range n {
 		i := (int(r.now/uint64(r.c.RetransmitTicks)) + k) % n
-		if p := &r.peers[i]; i != r.self && p.chosen > r.chosen && r.now-p.seen < uint64(r.c.ElectionTicks) {
+		if p := &r.peers[i]; i != r.self && p.chosen > r.chosen && r.now-p.heard < uint64(r.c.ElectionTicks) {
 			return r.nodes[i], p.chosen
 		}
 	}

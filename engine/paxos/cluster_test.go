@@ -30,7 +30,7 @@ type testNode struct {
 	id       wire.NodeID
 	r        *Replica      // nil: down
 	disk     [][]byte      // records; [:synced] survive a crash for certain
-	said     []wire.Record // the same, decoded, without frames
+	said     []wire.Record // the same, decoded, without frames; Chosen is the value's tag at a fast ballot
 	synced   int
 	base     int // records in disk before this incarnation
 	lsn      wire.LSN
@@ -112,26 +112,36 @@ func (c *simCluster) decides(s wire.Slot) *wire.Membership {
 }
 
 // newlyChosen is told of each slot's value when it is first delivered. It demands that a quorum of the slot's own configuration has
-// durable votes at one ballot, whatever a replica says.
+// durable votes for it at one ballot, whatever a replica says.
 func (c *simCluster) newlyChosen(nd *testNode, ch *Chosen) {
 	m := c.decides(ch.Slot)
 	if !c.rotted {
 		votes := map[wire.Ballot]int{}
-		best := 0
+		q := c.cfg.Quorums.of(len(m.Members))
+		best, need, enough := 0, q.Accept, false
 		for _, n := range c.nodes {
 			if !m.Has(n.id) {
 				continue
 			}
 			seen := map[wire.Ballot]bool{}
 			n.eachDurable(func(rec *wire.Record) {
-				if rec.Kind == wire.KindAccept && rec.Slot == ch.Slot && !seen[rec.Ballot] {
-					seen[rec.Ballot] = true
-					votes[rec.Ballot]++
-					best = max(best, votes[rec.Ballot])
+				if rec.Kind != wire.KindAccept || rec.Slot != ch.Slot || seen[rec.Ballot] {
+					return
 				}
+				size := q.Accept
+				if rec.Scope == wire.ScopeAny {
+					if size = q.Fast; rec.Chosen != tagAsSlot(ch.Value) {
+						return // a vote for another value
+					}
+				}
+				seen[rec.Ballot] = true
+				if votes[rec.Ballot]++; votes[rec.Ballot] > best {
+					best, need = votes[rec.Ballot], size
+				}
+				enough = enough || votes[rec.Ballot] >= size
 			})
 		}
-		if need := c.cfg.Quorums.of(len(m.Members)).Accept; best < need {
+		if !enough {
 			c.t.Fatalf("CONFIGURATION: node %d learned slot %d, for which %d of the %d members that decide it (%v) have voted at one ballot, %d are needed",
 				nd.id, ch.Slot, best, len(m.Members), m, need)
 		}
@@ -211,6 +221,9 @@ func (c *simCluster) crash(nd *testNode, keep int) {
 	nd.r.Close()
 	nd.r = nil
 	nd.disk = nd.disk[:min(nd.synced+keep, len(nd.disk))]
+	for i := range nd.said[len(nd.disk):] { // never told to anybody: it may vote otherwise
+		delete(c.byRound, fastVote(nd, &nd.said[len(nd.disk)+i]))
+	}
 	nd.said = nd.said[:len(nd.disk)]
 	nd.waiting = nil
 }
@@ -237,7 +250,11 @@ func (c *simCluster) suspects() (n int) {
 // quorum is how many nodes must not be suspect.
 func (c *simCluster) quorum() int {
 	n, q := len(c.nodes), c.cfg.Quorums.of(len(c.nodes))
-	return max(majority(n), q.Prepare, q.Accept, n-min(q.Prepare, q.Accept)+1)
+	most := max(majority(n), q.Prepare, q.Accept, n-min(q.Prepare, q.Accept)+1)
+	if c.cfg.Mode == ModeFast {
+		most = max(most, 2*(n-q.Fast)+1)
+	}
+	return most
 }
 
 // collect takes a node's output: records to its disk, messages to the net or behind their gate.
@@ -245,13 +262,17 @@ func (c *simCluster) collect(nd *testNode) {
 	out := nd.r.Output()
 	for _, rec := range out.Records {
 		nd.disk = append(nd.disk, bytes.Clone(rec.Frame.Bytes()))
-		nd.said = append(nd.said, wire.Record{Kind: rec.Kind, Slot: rec.Slot, Ballot: rec.Ballot, Scope: rec.Scope})
+		said := wire.Record{Kind: rec.Kind, Slot: rec.Slot, Ballot: rec.Ballot, Scope: rec.Scope}
+		if rec.Scope == wire.ScopeAny {
+			said.Chosen = tagAsSlot(wire.TrustedValue(rec.Frame))
+		}
+		nd.said = append(nd.said, said)
 		nd.lsn++
 		if c.trace != nil {
 			c.trace.record(nd, &rec)
 		}
 		if rec.Kind == wire.KindAccept || rec.Kind == wire.KindRecVote {
-			c.checkRound(rec.Slot, rec.Ballot, wire.TrustedValue(rec.Frame).Bytes())
+			c.checkRound(nd, &rec, wire.TrustedValue(rec.Frame).Bytes())
 		}
 		rec.Frame.Release()
 	}
@@ -384,12 +405,12 @@ func (c *simCluster) emit(nd *testNode, to wire.NodeID, frame []byte) {
 		c.checkOwner(nd, &m)
 	}
 	switch m.Kind {
-	case wire.KindPromise, wire.KindAccepted, wire.KindPrepare, wire.KindHealReply:
-		if p := nd.durablePromise(&m); p < m.Ballot && m.Trimmed < m.Slot && (m.Kind != wire.KindAccepted || m.Slot > nd.snapshot) {
+	case wire.KindPromise, wire.KindAccepted, wire.KindFastAccepted, wire.KindPrepare, wire.KindHealReply:
+		if p := nd.durablePromise(&m); p < m.Ballot && m.Trimmed < m.Slot && (m.Kind != wire.KindAccepted && m.Kind != wire.KindFastAccepted || m.Slot > nd.snapshot) {
 			c.t.Fatalf("DURABLE BEFORE VISIBLE: node %d sends %v of slot %d at ballot %v, its disk holds promise %v", nd.id, m.Kind, m.Slot, m.Ballot, p)
 		}
 	}
-	if m.Kind == wire.KindAccepted {
+	if m.Kind == wire.KindAccepted || m.Kind == wire.KindFastAccepted {
 		for s := m.Slot; s < m.Slot+wire.Slot(m.Count); s++ {
 			if s > nd.snapshot && !nd.hasDurable(s) {
 				c.t.Fatalf("DURABLE BEFORE VISIBLE: node %d says it accepted slot %d, its disk does not", nd.id, s)
@@ -433,13 +454,29 @@ func (nd *testNode) eachDurable(fn func(*wire.Record)) {
 	}
 }
 
-// checkRound holds every vote against the rule that one ballot proposes one value in a slot.
-func (c *simCluster) checkRound(s wire.Slot, b wire.Ballot, v []byte) {
+// checkRound holds every vote against the rule that one ballot proposes one value in a slot; a fast ballot may propose several,
+// and a node votes for one of them.
+func (c *simCluster) checkRound(nd *testNode, rec *wire.Record, v []byte) {
+	s, b := rec.Slot, rec.Ballot
 	k := fmt.Sprint(s, "/", b)
+	if c.cfg.Mode == ModeFast && isFast(b) {
+		if rec.Kind == wire.KindRecVote {
+			return
+		}
+		k = fastVote(nd, rec)
+	}
 	if was, ok := c.byRound[k]; ok && !bytes.Equal(was, v) {
 		c.t.Fatalf("ONE VALUE PER BALLOT: slot %d ballot %v: %x and %x", s, b, was, v)
 	}
 	c.byRound[k] = bytes.Clone(v)
+}
+
+// tagAsSlot puts the tag of a value where testNode.said has room for it.
+func tagAsSlot(v wire.Batch) wire.Slot { return wire.Slot(v.Tag()) }
+
+// fastVote is byRound's key for a node's own vote at a fast ballot.
+func fastVote(nd *testNode, rec *wire.Record) string {
+	return fmt.Sprint(rec.Slot, "/", rec.Ballot, " by ", nd.id)
 }
 
 // sync makes the first n records not yet synced durable and lets go what waited for them.

@@ -19,9 +19,11 @@ const (
 	ModeMulti Mode = iota
 	// ModeBasic runs both phases in every slot, on a ballot of its own. Any node proposes.
 	ModeBasic
+	// ModeFast prepares once for all slots as well, at a fast ballot: any node sends values straight to the acceptors.
+	ModeFast
 )
 
-var modeNames = [...]string{"multi", "basic"}
+var modeNames = [...]string{"multi", "basic", "fast"}
 
 func (m Mode) String() string { return modeNames[m] }
 
@@ -93,15 +95,19 @@ func ParseLearn(s string) (Learn, error) {
 // Quorums are the sizes of the sets of nodes that decide: Prepare of those that must promise, Accept of those that must vote. They
 // need not be majorities, as long as any two of different kinds share a node (Howard, Malkhi, Spiegelman, Flexible Paxos, 2016):
 // fewer voters make a slot cheaper, and more promises a new leader dearer. 0 is a majority.
-type Quorums struct{ Prepare, Accept int }
+//
+// Fast, in ModeFast, is of those that must vote for the same value at a fast ballot. Any two such quorums must have a node in common
+// with any Prepare nodes, or these could not tell which of two values may have been chosen (Fast Paxos, section 3.1). 0 is the
+// least that do; with majorities three quarters of the nodes.
+type Quorums struct{ Prepare, Accept, Fast int }
 
-// ParseQuorums is the inverse of Quorums.String: "majority", or "p1=4,p2=2" for sizes of Prepare and Accept.
+// ParseQuorums is the inverse of Quorums.String: "majority", or "p1=4,p2=2" for sizes of Prepare and Accept, with ",fast=4" behind.
 func ParseQuorums(s string) (q Quorums, err error) {
 	if s == "majority" {
 		return q, nil
 	}
-	if n, err := fmt.Sscanf(s, "p1=%d,p2=%d", &q.Prepare, &q.Accept); err != nil || n != 2 || q.String() != s {
-		return Quorums{}, fmt.Errorf("paxos: quorums %q: need majority or p1=N,p2=M", s)
+	if n, _ := fmt.Sscanf(s, "p1=%d,p2=%d,fast=%d", &q.Prepare, &q.Accept, &q.Fast); n < 2 || q.String() != s {
+		return Quorums{}, fmt.Errorf("paxos: quorums %q: need majority or p1=N,p2=M, in mode fast also p1=N,p2=M,fast=F", s)
 	}
 	return q, nil
 }
@@ -110,12 +116,16 @@ func (q Quorums) String() string {
 	if q == (Quorums{}) {
 		return "majority"
 	}
-	return fmt.Sprintf("p1=%d,p2=%d", q.Prepare, q.Accept)
+	if q.Fast == 0 {
+		return fmt.Sprintf("p1=%d,p2=%d", q.Prepare, q.Accept)
+	}
+	return fmt.Sprintf("p1=%d,p2=%d,fast=%d", q.Prepare, q.Accept, q.Fast)
 }
 
-// of fills in majorities of n nodes.
+// of fills in majorities of n nodes, and the least fast quorum.
 func (q Quorums) of(n int) Quorums {
-	return Quorums{cmp.Or(q.Prepare, majority(n)), cmp.Or(q.Accept, majority(n))}
+	prepare := cmp.Or(q.Prepare, majority(n))
+	return Quorums{prepare, cmp.Or(q.Accept, majority(n)), cmp.Or(q.Fast, fastQuorum(n, prepare))}
 }
 
 // Check says what is wrong with quorums of n nodes, showing the sum.
@@ -126,8 +136,21 @@ func (q Quorums) Check(n int) error {
 	case q.Prepare+q.Accept <= n:
 		return fmt.Errorf("paxos: quorums p1=%d and p2=%d of %d nodes may have no node in common: %d + %d = %d, need more than %d, or a new leader hears nothing of what was chosen",
 			q.Prepare, q.Accept, n, q.Prepare, q.Accept, q.Prepare+q.Accept, n)
+	case q.Fast < 1 || q.Fast > n:
+		return fmt.Errorf("paxos: fast quorums of %d of %d nodes: need 1 to %d", q.Fast, n, n)
+	case 2*q.Fast+q.Prepare <= 2*n:
+		return fmt.Errorf("paxos: two fast quorums of %d and p1=%d of %d nodes may have no node in common: %d + %d + %d = %d, need more than 2 x %d = %d, or a recovery cannot tell which of two values may have been chosen",
+			q.Fast, q.Prepare, n, q.Fast, q.Fast, q.Prepare, 2*q.Fast+q.Prepare, n, 2*n)
 	}
 	return nil
+}
+
+// CheckIn is Check for a mode: only ModeFast has fast quorums.
+func (q Quorums) CheckIn(m Mode, n int) error {
+	if m != ModeFast && q.Fast != 0 {
+		return fmt.Errorf("paxos: fast quorums of %d nodes in mode %v: only mode %v has fast ballots", q.Fast, m, ModeFast)
+	}
+	return q.Check(n)
 }
 
 // Config describes one replica. The zero value of a field means its default; Self and Nodes have none.
@@ -152,7 +175,7 @@ type Config struct {
 	HeartbeatTicks  int    // between a leader's heartbeats; default 2
 	ElectionTicks   int    // silence before a follower probes, drawn from [ElectionTicks, 2*ElectionTicks); default 30
 	RetransmitTicks int    // before an unanswered Accept, Prepare or Fetch is sent again; default 20
-	HoleTicks       int    // ModeBasic: silence in an open slot before another finishes it, drawn from [HoleTicks, 2*HoleTicks); default 10
+	HoleTicks       int    // ModeBasic: silence in an open slot before another finishes it, drawn from [HoleTicks, 2*HoleTicks); ModeFast: before its coordinator settles it; default 10
 	StallTicks      int    // a leader whose own disk finishes nothing for so long resigns; default 2*ElectionTicks
 	ApplyLagMax     int    // chosen slots not yet applied beyond which Propose answers Busy; default 1024
 	PromiseBytes    int    // votes in one part of a promise, in bytes; default wire.PromiseBytesMax
@@ -166,8 +189,11 @@ type Config struct {
 // to a Fetch, and what a candidate learns and proposes again, which is what it was promised.
 func (c Config) LogBytesBound(frame int64) int64 {
 	bound := c.LogBytesMax + c.AheadBytesMax + min(2*fetchBytes, fetchSlots*frame) + c.PromiseTotalMax + 2*frame
-	if c.Mode == ModeBasic {
+	switch c.Mode {
+	case ModeBasic:
 		bound += 2 * int64(c.Window) * frame // what was taken, or is being finished, gets its vote in any case
+	case ModeFast:
+		bound += 2*int64(c.Window)*frame + c.AheadBytesMax // the same, and the second value in a slot
 	}
 	return bound
 }
@@ -213,6 +239,9 @@ func (c Config) Validate() error {
 	self := false
 	for i, n := range c.Nodes {
 		self = self || n == c.Self
+		for _, m := range c.Nodes[:i] {
+			fault(c.Mode == ModeFast && n%wire.NodesMax == m%wire.NodesMax, "nodes %d and %d would own the same ballots in mode fast: need ids that differ modulo %d", m, n, wire.NodesMax)
+		}
 		fault(n == 0, "node id 0: ids count from 1")
 		fault(i > 0 && n <= c.Nodes[i-1], "nodes %v: need ascending order without repeats", c.Nodes)
 	}
@@ -233,8 +262,8 @@ func (c Config) Validate() error {
 	fault(c.PromiseBytes < 1 || c.PromiseBytes > wire.PromiseBytesMax, "promise parts of %d bytes: need 1 to %d", c.PromiseBytes, wire.PromiseBytesMax)
 	fault(c.LogBytesMax < 1 || c.AheadBytesMax < 1 || c.PromiseTotalMax < 1, "log of %d bytes, %d ahead, promises of %d: need 1 or more",
 		c.LogBytesMax, c.AheadBytesMax, c.PromiseTotalMax)
-	if len(c.Nodes) > 0 && !c.Join {
-		errs = append(errs, c.Quorums.Check(len(c.Nodes)))
+	if len(c.Nodes) > 0 && !c.Join && int(c.Mode) < len(modeNames) {
+		errs = append(errs, c.Quorums.CheckIn(c.Mode, len(c.Nodes)))
 	}
 	return errors.Join(errs...)
 }

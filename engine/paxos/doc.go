@@ -74,6 +74,57 @@
 // than one (refused by ChangeMembers), and healing: where the membership was changed a suspect node stays suspect, and is
 // replaced (mayHeal).
 //
+// # Fast rounds
+//
+// In ModeFast (Lamport, Fast Paxos, 2006) the leader, or coordinator, runs phase 1 once for all slots as in ModeMulti, finishes what
+// it finds, and then says: from this slot on any node's value may be voted for (Any). A proposer on any node sends its value
+// straight to the acceptors, in the slot after all that it knows to be used; each votes for the first value that comes. A fast
+// quorum of equal votes chooses it: two message delays after the proposal, on any node.
+//
+//	proposer (any node)                        acceptor
+//	record own vote, Accept(f,s,v), any     ->  f >= promised, no vote in s at f? record the vote,
+//	                                            and once it is durable
+//	counted: by ballot, value, node         <-  FastAccepted(f,s,tag of v), to the coordinator as well
+//	a fast quorum for one value: chosen     ->  who does not count is told (FastChosen)
+//
+// Two who take the same slot collide: acceptors vote for what comes first to each. The coordinator sees it, or sees that a slot has been
+// open for HoleTicks, or that too few nodes answer for a fast quorum, and settles the slot with a classic round at the next
+// ballot, c(f), which is its own as well (settle.go). The value that loses goes to another slot, once that slot is learned
+// (displaceFast).
+//
+//	coordinator                                acceptor
+//	a quorum has voted in s at f, or, if it
+//	has not: Prepare(c(f),s), s alone       ->  promise c(f) in s, report the vote there
+//	chooseFast: Accept(c(f),s,v), slot      ->  vote, as in every mode; Accepted, a classic quorum chooses
+//
+// Invariants, on which the choice of a value rests:
+//
+//   - F1. A ballot is fast (even counter) or classic (odd), and so is every vote, which carries its ballot: in messages, in records, in
+//     promises. Nobody owns a ballot between f and c(f) (pairOwner). A promise of f is one for all slots; c(f) counts
+//     in single slots only.
+//   - F2. An acceptor votes once in a slot at a fast ballot, for its whole life: the vote is durable before it is told, and whoever may
+//     have forgotten one promises more than f before it votes again (heal).
+//   - F3. Values are offered at f in those slots only in which phase 1 of f found nothing (openRounds). So below f nothing can be chosen
+//     there, and votes at f bind nobody by P2c; a slot in which it found something, or a hole below, gets one value at
+//     c(f), and phase 1 of f serves as that of c(f): nothing is voted for at f there.
+//   - F4. c(f) proposes at most one value in a slot, chosen from the votes of a promise quorum none of which votes at f in that slot any
+//     more: who has voted at f has voted there for good (F2), and nothing lies between f and c(f), so that its vote is its
+//     promise (Fast Paxos, section 3.2, coordinated recovery); who has not, promises.
+//   - F5. Of a quorum Q's votes those at the highest ballot count. If it is classic they are equal. If it is fast, a value can have been
+//     chosen only if those who voted for it in Q and all nodes outside of Q make a fast quorum; any two fast quorums
+//     and Q share a node, so at most one can; it must be proposed, and if there is none any may be (section 3.1, O4 and
+//     Quorum Requirement; chooseFast, the one place). n nodes: 2*fast + p1 > 2n; with majorities fast is three quarters, rounded up.
+//   - F6. A learned value replaces a vote only by what is chosen, so that reporting it as a vote at its ballot can only support the
+//     choice that F5 must make.
+//   - F7. A vote at f says nothing of what the leader knows: watermarks teach by votes at c(f) only (announces), and a read asks a quorum
+//     how far it has voted (askVoted). That a quorum still follows a leader, which is what confirms a read elsewhere, does
+//     not mean that it has heard of everything chosen.
+//   - F8. Values are told apart by their tags: proposer, and a count from a random start.
+//
+// A healing node X (suspect.go) with votes at fast ballots: what may have been chosen with a vote that X forgot has, among the healing
+// quorum H, the votes of all but X and those outside of H; F5 with H in place of Q finds it, as H is large enough (healQuorum), and
+// X adopts it and nothing else.
+//
 // # What keeps it safe
 //
 //   - An answer names the ballot of the moment its record was made, and leaves when that record is durable
@@ -97,6 +148,7 @@
 //	suspect.go   damaged disks, healing, incarnations  basic.go     independent instances: proposer
 //	members.go   who decides which slot                change.go    the leader's part in a change
 //	log.go       slots in a ring                       beacon.go    the same: who is alive, holes
+//	fast.go      fast rounds: ballots, proposer        settle.go    the same: coordinator
 //	testdata/    the protocols' stories, message by message
 //
 // TestTraces tells the stories; TestRandomSchedules tries thousands of random schedules with crashes, loss, repetition and

@@ -1,8 +1,6 @@
 package paxos
 
 import (
-	"math"
-
 	"github.com/paxbench/paxbench/wire"
 	"github.com/paxbench/paxbench/wire/plant"
 )
@@ -24,9 +22,12 @@ func (r *Replica) Tick() {
 		r.healTick()
 		return
 	}
-	if r.basic != nil {
+	switch {
+	case r.basic != nil:
 		r.basicTick()
 		return
+	case r.fast != nil:
+		r.fastTick()
 	}
 	switch {
 	case r.now >= r.deadline:
@@ -92,6 +93,9 @@ func (r *Replica) stepDown(why string) {
 		r.event(Event{Kind: EventLost, Ballot: r.ballot, Reason: why})
 		r.failReads()
 	}
+	if r.fast != nil {
+		r.dropAllSettling()
+	}
 	r.dropPromises()
 	r.dropPending()
 	r.abortChange(why)
@@ -109,12 +113,13 @@ func (r *Replica) startProbe() {
 		r.stepDown("its election failed")
 	}
 	r.restartElection()
-	if r.lsn != r.durable && r.stalled || r.counter == math.MaxUint32 || !r.mayLead() {
+	next := r.ownBallot(r.counter)
+	if r.lsn != r.durable && r.stalled || next == 0 || !r.mayLead() {
 		return
 	}
 	r.leader = 0
 	r.role = Probing
-	r.ballot = wire.NewBallot(r.counter+1, r.c.Self)
+	r.ballot = next
 	r.grants.reset(r.ballot)
 	r.event(Event{Kind: EventProbing, Ballot: r.ballot})
 	r.sendProbe()
@@ -182,7 +187,7 @@ func (r *Replica) leaderTick() {
 			alive = alive.with(i)
 		}
 	}
-	if !r.canChoose(alive) {
+	if !r.canChoose(alive) || r.fast != nil && !r.canPromise(alive) {
 		r.stepDown("no quorum answers")
 		return
 	}
@@ -197,6 +202,15 @@ func (r *Replica) leaderTick() {
 			r.stepDown("it is no member any more")
 			return
 		}
+		if r.fast != nil {
+			r.sendAny()
+		}
+	}
+	if r.fast != nil {
+		r.checkFetch()
+		r.settleTick()
+		r.fastTick()
+		return
 	}
 	r.driveChange()
 	r.settleMembers()
@@ -254,7 +268,7 @@ func (r *Replica) onHeartbeat(m *wire.Message) {
 		r.raise(m.Ballot, "another node leads")
 	}
 	r.follow(m.From, m.Ballot)
-	r.noteChosen(m.Ballot, m.Chosen)
+	r.noteChosen(r.announces(m.Ballot), m.Chosen)
 	ack := wire.Message{Kind: wire.KindHeartbeatAck, Ballot: m.Ballot, Round: m.Round}
 	if !r.hasRoom() {
 		ack.Slot = r.chosen + 1
@@ -268,6 +282,9 @@ func (r *Replica) onHeartbeatAck(m *wire.Message, from int) {
 	}
 	p := &r.peers[from]
 	p.seen, p.chosen, p.crowded = r.now, max(p.chosen, m.Chosen), m.Slot != 0
+	if r.fast != nil {
+		return // that it follows says nothing of what has been chosen: see askVoted
+	}
 	if m.Round > p.round && m.Round <= r.round {
 		p.round = m.Round
 		r.confirmReads()

@@ -45,7 +45,13 @@ func (r *Replica) noteChosen(b wire.Ballot, s wire.Slot) {
 func (r *Replica) learnAnnounced() {
 	from := r.chosen
 	to := advance(&r.log, from, r.told)
+	if r.fast != nil {
+		r.uses(to)
+	}
 	for s := from + 1; s <= to; s++ {
+		if r.fast != nil {
+			r.endedFast(s, r.log.get(s)) // unless it has been: the watermark may be all that told of it
+		}
 		r.deliver(s)
 	}
 	if r.chosen >= r.fetch.until && r.fetch.until != 0 {
@@ -78,10 +84,10 @@ func (r *Replica) ChosenAt(s wire.Slot) (c Chosen, ok bool) {
 	return Chosen{Slot: s, Ballot: e.ballot, Own: e.own, Value: e.value(), Frame: e.frame}, true
 }
 
-// source is who has chosen slots that this replica lacks, and up to which one: the leader it follows, or, among independent
-// instances, whoever said so.
+// source is who has chosen slots that this replica lacks, and up to which one: the leader it follows, or, where values are chosen
+// without one, whoever said so.
 func (r *Replica) source() (from wire.NodeID, upTo wire.Slot) {
-	if r.basic != nil {
+	if r.basic != nil || r.fast != nil && (r.leader == r.c.Self || r.leader == 0 || r.told.upTo <= r.chosen) {
 		return r.whoIsAhead()
 	}
 	if r.leader == r.c.Self {
@@ -204,17 +210,23 @@ func (r *Replica) settle(s wire.Slot, e *entry) {
 	if e.chosen || e.frame == nil || e.votes.nodes.size() < r.configOf(s).accept || e.ballot < e.votes.ballot {
 		return
 	}
+	b, told := e.votes.ballot, e.told
 	r.nowChosen(s, e)
-	if r.basic != nil && !e.told {
-		r.announce(s, e.votes.ballot)
+	switch {
+	case told:
+	case r.basic != nil, r.fast != nil && r.role == Leader && b == classicOf(r.ballot):
+		r.announce(s, b)
 	}
 }
 
 // nowChosen marks slot s, the value of which is known, as chosen.
 func (r *Replica) nowChosen(s wire.Slot, e *entry) {
 	e.chosen = true
-	if r.basic != nil {
+	switch {
+	case r.basic != nil:
 		r.ended(s, e)
+	case r.fast != nil:
+		r.endedFast(s, e)
 	}
 }
 

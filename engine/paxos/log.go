@@ -17,6 +17,8 @@ type entry struct {
 	prefix   bool // in the chosen prefix: delivered
 	told     bool // others said that it is chosen, at votes.ballot
 	own      bool // it is what Propose put there, and chosen
+
+	fast *fastVotes // learner: who voted for what at a fast ballot; nil: nothing was heard, or it is chosen
 }
 
 func (e *entry) value() wire.Batch { return wire.TrustedValue(e.frame) }

@@ -52,6 +52,7 @@ type members struct {
 	wire.Membership
 	nodes           nodeSet
 	prepare, accept int // sizes of quorums: any prepare of the nodes share one with any accept of them
+	fast            int // of a fast quorum: any two share a node with any prepare of the nodes
 }
 
 // prepared says whether a set of nodes holds a quorum of promises.
@@ -62,13 +63,16 @@ func (m *members) chooses(set nodeSet) bool { return (set & m.nodes).size() >= m
 
 // configure makes a configuration to count with. Its nodes become contacts.
 func (r *Replica) configure(m wire.Membership) members {
-	c := members{Membership: m, prepare: wire.NodesMax + 1, accept: wire.NodesMax + 1} // of nobody: never enough
+	c := members{Membership: m, prepare: wire.NodesMax + 1, accept: wire.NodesMax + 1, fast: wire.NodesMax + 1} // of nobody: never enough
 	if n := len(m.Members); n > 0 {
 		q := r.c.Quorums.of(n)
 		if plant.Is(plant.QuorumsApart) {
 			q.Prepare = max(1, n-q.Accept)
 		}
-		c.prepare, c.accept = q.Prepare, q.Accept
+		if plant.Is(plant.FastQuorumSmall) {
+			q.Fast = min(q.Fast, majority(n))
+		}
+		c.prepare, c.accept, c.fast = q.Prepare, q.Accept, q.Fast
 	}
 	for _, n := range m.Members {
 		c.nodes = c.nodes.with(r.contact(n))
@@ -131,6 +135,16 @@ func (r *Replica) grant(b wire.Ballot, i int) bool {
 func (r *Replica) granting(configs []members, twice int) bool {
 	for i := range configs {
 		if c := &configs[i]; (r.grants.nodes&c.nodes).size()+twice < c.prepare {
+			return false
+		}
+	}
+	return true
+}
+
+// canPromise says whether a set of nodes holds a quorum of promises in every configuration.
+func (r *Replica) canPromise(set nodeSet) bool {
+	for c := range r.configs {
+		if !r.configs[c].prepared(set) {
 			return false
 		}
 	}

@@ -67,11 +67,12 @@ const (
 	EventSuspect                       // this replica may have forgotten votes, because of Reason, and does not vote
 	EventCannotHeal                    // so many others are suspect as well that this replica cannot be healed
 	EventHealed                        // this replica votes again
-	EventProposing                     // this replica takes proposals (independent instances)
+	EventProposing                     // this replica takes proposals (independent instances; fast rounds: at Ballot)
 	EventResting                       // it no longer does, because of Reason; what it took goes on
 	EventDuel                          // a higher Ballot than its own was met in Slot
 	EventDisplaced                     // another value won Slot, or was found there; its own goes to slot To
 	EventFinishing                     // Slot was left open by others: finishing it
+	EventCollision                     // votes for several values in Slot at the fast Ballot (fast rounds, at the coordinator)
 	EventContact                       // Peer, at Addr, may be heard of, and is to be connected to
 	EventChanging                      // this replica proposes a change of the membership in Slot
 	EventMembers                       // the configuration of Slot was chosen; slots from To on are its
@@ -83,7 +84,7 @@ const (
 
 var eventNames = [...]string{
 	"leading", "lost leadership", "following", "probing", "preparing", "peer behind", "disk stall", "suspect", "cannot heal", "healed",
-	"proposing", "not proposing", "duel", "displaced", "finishing",
+	"proposing", "not proposing", "duel", "displaced", "finishing", "collision",
 	"contact", "changing members", "members chosen", "members in force", "members changed", "members not changed", "removed",
 }
 
@@ -148,7 +149,21 @@ type Status struct {
 	Resent  uint64 // Accept frames sent again
 	Refused uint64 // values not taken because the log was full (Config.LogBytesMax, AheadBytesMax)
 
-	Basic BasicStats // independent instances
+	Basic  BasicStats // independent instances
+	Fast   FastStats  // fast rounds
+	Taking bool       // fast rounds: proposals are taken here
+}
+
+// FastStats counts what happened in fast rounds: Won and Displaced on the proposers, Collisions and what follows on the coordinator.
+type FastStats struct {
+	Fast       uint64 // of Won, those that this replica saw chosen by a fast quorum
+	Won        uint64 // slots chosen with the value that Propose put there
+	Displaced  uint64 // values that had to go to another slot
+	Collisions uint64 // slots with votes for several values
+	Recovered  uint64 // slots settled at the classic ballot
+	Prepared   uint64 // of them, those that took promises for the slot alone
+	Holes      uint64 // of them, those settled with a no-op
+	HoleTicks  uint64 // ticks from the last sign of life in those until they were settled, in sum
 }
 
 // BasicStats counts what happened to the instances of this replica, in ModeBasic.

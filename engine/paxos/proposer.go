@@ -94,6 +94,7 @@ func (r *Replica) startPrepare() {
 			r.askPromise(i)
 		}
 	}
+	r.plantAny()
 }
 
 // askPromise sends Prepare, or the like of it in healing, to a peer, for the slots that its promise does not cover yet.
@@ -226,14 +227,20 @@ func (r *Replica) lead(found []foundVote, ok bool) {
 	}
 	r.role, r.leader = Leader, r.c.Self
 	for i := range r.peers {
-		r.peers[i].seen, r.peers[i].round, r.peers[i].crowded, r.peers[i].learned = r.now, 0, false, 0
+		p := &r.peers[i]
+		p.seen, p.crowded, p.learned = r.now, false, 0
+		if r.fast == nil {
+			p.round = 0
+		}
 	}
 	r.crowded = 0
-	r.round, r.roundOpen = 0, false
 	r.next = r.prepFrom
 	r.settled, r.settleMark, r.lateAsked = r.newest().Slot == 0, 0, 0
-	if r.c.Learn == LearnOne {
-		r.own.clear()
+	if r.fast == nil { // where others propose too, reads and own votes go on
+		r.round, r.roundOpen = 0, false
+		if r.c.Learn == LearnOne {
+			r.own.clear()
+		}
 	}
 	ev := Event{Kind: EventLeading, Ballot: r.ballot}
 	for i := range found {
@@ -267,6 +274,9 @@ func (r *Replica) lead(found []foundVote, ok bool) {
 	r.proposePending()
 	ev.Slot = r.barrier
 	r.event(ev)
+	if r.fast != nil {
+		r.openRounds(r.next)
+	}
 	r.sendHeartbeat()
 }
 
@@ -277,7 +287,7 @@ func (r *Replica) put(s wire.Slot, f *wire.Buffer) {
 		panic(fmt.Sprintf("BUG: paxos: slot %d is found after slot %d, %d wait", s, r.next, len(r.pending)))
 	}
 	switch {
-	case len(r.pending) > 0 || s > r.chosen+wire.Slot(r.c.Alpha):
+	case len(r.pending) > 0 || s > r.chosen+wire.Slot(r.c.Alpha) && r.fast == nil: // whose configuration does not change
 		r.pending = append(r.pending, f)
 	case f == nil:
 		r.next++
@@ -287,16 +297,31 @@ func (r *Replica) put(s wire.Slot, f *wire.Buffer) {
 	}
 }
 
-// foundVote is what phase 1 found in one slot.
+// foundVote is what phase 1 found in one slot: in the end Vote is what is to be proposed.
 type foundVote struct {
-	wire.Vote
+	choice
 	chosen bool // reported by a replica whose chosen prefix includes the slot
+	must   bool // it may be chosen
+}
+
+// rule is what the choice of a value for slot s depends on, when these nodes have reported.
+func (r *Replica) rule(s wire.Slot, reporters nodeSet) rule {
+	if r.fast == nil {
+		return rule{}
+	}
+	m := r.configOf(s)
+	return rule{(reporters & m.nodes).size(), m.nodes.size(), m.fast}
 }
 
 // collect merges the promises of the quorum and the own votes, slot by slot from prepFrom on. Not ok: a vote is so far above
 // the chosen prefix that this replica has to catch up first. Leaving such a vote out would be wrong: its value may be
 // chosen.
+//
+// Where ballots are fast, who reports must be known: only those whose promise is durable. The own votes count when that of this replica is
+// (after a crash it would vote at a ballot for which it was taken to vote no more), and not in healing, when what is
+// lost of them is what the others are asked for.
 func (r *Replica) collect() (found []foundVote, ok bool) {
+	own := r.fast == nil || !r.suspect.on && r.grants.nodes.has(r.self)
 	add := func(v wire.Vote, chosen bool) {
 		if v.Slot < r.prepFrom {
 			return // learned since it was asked for
@@ -306,13 +331,17 @@ func (r *Replica) collect() (found []foundVote, ok bool) {
 			found = append(found, foundVote{})
 		}
 		if f := &found[i]; chosen {
-			*f = foundVote{v, true}
+			*f = foundVote{choice: choice{Vote: v, votes: 1}, chosen: true}
 		} else if !f.chosen {
-			f.Vote = higherVote(f.Vote, v)
+			f.add(v)
 		}
 	}
+	reporters := nodeSet(0)
+	if own {
+		reporters = reporters.with(r.self)
+	}
 	for s := max(r.prepFrom, r.log.base); s <= r.log.last(); s++ {
-		if e := r.log.get(s); e.frame != nil {
+		if e := r.log.get(s); e.frame != nil && (own || e.chosen) {
 			add(wire.Vote{Slot: s, Ballot: e.ballot, Value: e.value()}, e.chosen)
 		}
 	}
@@ -320,6 +349,7 @@ func (r *Replica) collect() (found []foundVote, ok bool) {
 		if !r.peers[i].promise.whole {
 			continue
 		}
+		reporters = reporters.with(i)
 		for _, f := range r.peers[i].promise.frames {
 			m := mustDecode(f)
 			for it := m.IterVotes(); ; {
@@ -330,8 +360,16 @@ func (r *Replica) collect() (found []foundVote, ok bool) {
 				if v.Slot > r.chosen+wire.SlotsAheadMax {
 					return nil, false
 				}
+				if v.Slot > m.Chosen && r.fast != nil && !r.configOf(v.Slot).nodes.has(i) {
+					continue // it decides nothing there
+				}
 				add(v, v.Slot <= m.Chosen)
 			}
+		}
+	}
+	for i := range found {
+		if f := &found[i]; !f.chosen && f.Ballot != 0 {
+			f.Vote, f.must = f.pick(r.rule(r.prepFrom+wire.Slot(i), reporters))
 		}
 	}
 	return found, true
@@ -354,8 +392,11 @@ func (r *Replica) learn(s wire.Slot, v *wire.Vote) {
 // only if the outcome is Taken. Nothing is checked of the batch: who made it vouches for it.
 func (r *Replica) Propose(accept *wire.Buffer) (wire.Slot, Outcome) {
 	r.begin()
-	if r.basic != nil {
+	switch {
+	case r.basic != nil:
 		return r.proposeBasic(accept)
+	case r.fast != nil:
+		return r.proposeFast(accept)
 	}
 	if r.role != Leader {
 		return 0, NotLeader
@@ -375,6 +416,10 @@ func (r *Replica) inFlight() int { return int(r.next - 1 - r.chosen) }
 // proposeIn runs phase 2 for one slot: the same bytes go to every peer and into the own log. Accept does not wait for the
 // own disk; the own vote does (ownVotes).
 func (r *Replica) proposeIn(s wire.Slot, f *wire.Buffer) {
+	if r.fast != nil {
+		r.proposeClassic(s, f)
+		return
+	}
 	wire.SealAccept(f, r.c.Cluster, r.c.Group, r.c.Self, r.ballot, s, r.chosen)
 	e := r.log.ensure(s)
 	if e.chosen || e.frame != nil && e.ballot >= r.ballot {
@@ -386,7 +431,7 @@ func (r *Replica) proposeIn(s wire.Slot, f *wire.Buffer) {
 	r.record(wire.Record{
 		Kind: wire.KindAccept, Group: r.c.Group, Ballot: r.ballot, Slot: s, Chosen: r.chosen, Frame: f.Retain(),
 	})
-	r.acked(r.self, r.ballot, s)
+	r.acked(r.self, r.ballot, s, 0)
 }
 
 // ownRecordsDurable counts the own promises and votes that have reached the disk.
@@ -397,8 +442,12 @@ func (r *Replica) ownRecordsDurable() {
 			break
 		}
 		switch {
+		case o.promise && r.fast != nil:
+			r.settlePromised(o.slot, o.ballot)
 		case o.promise:
 			r.promisedHere(o.slot, o.ballot)
+		case o.tag != 0:
+			r.countedFast(o.slot, o.ballot, o.tag, r.self)
 		case r.countsAt(o.ballot):
 			r.counted(o.slot, o.ballot, r.self)
 		}
@@ -417,7 +466,7 @@ func (r *Replica) onAccepted(m *wire.Message, from int) {
 	if !r.fresh(m, from) || !r.countsAt(m.Ballot) {
 		return
 	}
-	if r.role == Leader && m.Ballot == r.ballot {
+	if r.role == Leader && (m.Ballot == r.ballot || r.fast != nil && m.Ballot == classicOf(r.ballot)) {
 		r.peers[from].seen = r.now
 		r.peers[from].voted = max(r.peers[from].voted, m.Slot+wire.Slot(m.Count-1))
 		r.peers[from].learned = max(r.peers[from].learned, m.Chosen)
@@ -455,6 +504,7 @@ type ownRecord struct {
 	slot    wire.Slot
 	ballot  wire.Ballot
 	lsn     wire.LSN
+	tag     uint64 // of the value, at a fast ballot; else 0
 	promise bool
 }
 

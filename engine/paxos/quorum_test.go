@@ -46,7 +46,7 @@ func TestQuorums(t *testing.T) {
 	for n := 1; n <= 9; n++ {
 		for p := 1; p <= n; p++ {
 			for a := 1; a <= n; a++ {
-				q := Quorums{p, a}
+				q := Quorums{Prepare: p, Accept: a}
 				if err := q.Check(n); (err == nil) != (p+a > n) {
 					t.Errorf("%v of %d nodes: %v", q, n, err)
 				}
@@ -96,7 +96,7 @@ func TestConfigFaults(t *testing.T) {
 		{func(c *Config) { c.Window = wire.WindowMax + 1 }, "window"},
 		{func(c *Config) { c.ElectionTicks, c.HeartbeatTicks = 5, 4 }, "three heartbeats"},
 		{func(c *Config) { c.Group = 0 }, "groups count from 1"},
-		{func(c *Config) { c.Quorums = Quorums{1, 2} }, "p1=1 and p2=2 of 3 nodes may have no node in common: 1 + 2 = 3, need more than 3"},
+		{func(c *Config) { c.Quorums = Quorums{Prepare: 1, Accept: 2} }, "p1=1 and p2=2 of 3 nodes may have no node in common: 1 + 2 = 3, need more than 3"},
 		{func(c *Config) { c.Quorums.Accept = 4 }, "need 1 to 3"},
 		{func(c *Config) { c.Learn = 4 }, "set of 4 learners"},
 		{func(c *Config) { c.Mode = 99 }, "mode 99"},

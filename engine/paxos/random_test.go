@@ -22,6 +22,7 @@ var (
 func TestRandomSchedules(t *testing.T) {
 	vital := map[Mode][]string{
 		ModeMulti: {"leading", "lost leadership", "holes", "reproposed"},
+		ModeFast:  {"leading", "lost leadership", "holes", "reproposed", "proposing", "not proposing", "collision", "displaced", "finishing", "own", "lost track"},
 		ModeBasic: {"proposing", "not proposing", "duel", "displaced", "finishing", "own", "lost track"},
 	}
 	for mode := range vital {
@@ -68,13 +69,16 @@ func randomSchedules(t *testing.T, mode Mode, vital []string) {
 func randomSchedule(t testing.TB, mode Mode, seed uint64) map[string]int {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	nodes := []int{1, 3, 3, 3, 5}[rng.IntN(5)]
+	if mode == ModeFast { // with three nodes a fast quorum is everybody, and the choice easy
+		nodes = []int{1, 3, 4, 5, 5}[rng.IntN(5)]
+	}
 	c := newTestCluster(t, nodes, Config{
 		Mode: mode, Window: 1 + rng.IntN(8), HeartbeatTicks: 1, ElectionTicks: 4 + rng.IntN(8),
 		RetransmitTicks: 2 + rng.IntN(6), StallTicks: 10 + rng.IntN(20), Seed: seed,
 		PromiseBytes: []int{1, 200, 1 << 20}[rng.IntN(3)], HoleTicks: 3 + rng.IntN(8),
 		AheadBytesMax: []int64{0, 0, 200, 1000}[rng.IntN(4)],
 		Learn:         []Learn{LearnOne, LearnOne, LearnAll, 1, Learn(1 + rng.IntN(nodes))}[rng.IntN(5)],
-		Quorums:       randomQuorums(rng, nodes),
+		Quorums:       randomQuorums(rng, mode, nodes),
 		Backoff:       []Backoff{BackoffRandom, BackoffRandom, BackoffRandom, BackoffDistinguished, BackoffNone}[rng.IntN(5)],
 	})
 	defer c.close()
@@ -142,12 +146,15 @@ func randomSchedule(t testing.TB, mode Mode, seed uint64) map[string]int {
 }
 
 // randomQuorums draws sizes that intersect.
-func randomQuorums(rng *rand.Rand, nodes int) (q Quorums) {
+func randomQuorums(rng *rand.Rand, mode Mode, nodes int) (q Quorums) {
 	if rng.IntN(3) > 0 {
 		return q
 	}
 	q.Prepare = 1 + rng.IntN(nodes)
 	q.Accept = nodes - q.Prepare + 1 + rng.IntN(q.Prepare)
+	if least := fastQuorum(nodes, q.Prepare); mode == ModeFast {
+		q.Fast = least + rng.IntN(nodes-least+1)
+	}
 	return q
 }
 

@@ -19,15 +19,21 @@ type pendingRead struct {
 // master reads are the case with a lease instead of the round.)
 func (r *Replica) Read(token uint64) Outcome {
 	r.begin()
-	if r.role != Leader && r.role != Proposer {
+	if r.fast != nil {
+		r.qualifyFast()
+	}
+	if r.role != Leader && r.role != Proposer && (r.fast == nil || r.fast.taking == 0) {
 		return NotLeader
 	}
 	if !r.roundOpen {
 		r.roundOpen = true
 		r.round++
-		if r.basic != nil {
+		switch {
+		case r.basic != nil:
 			r.sendBeacon()
-		} else {
+		case r.fast != nil:
+			r.askVoted()
+		default:
 			r.sendHeartbeat()
 		}
 	}
@@ -55,11 +61,11 @@ func (r *Replica) failReads() {
 }
 
 // confirms says whether no other leader can have chosen anything that this one does not know, if these nodes promised nothing
-// higher: they are a quorum of votes in every configuration that is in force. Among independent instances they are to tell how
+// higher: they are a quorum of votes in every configuration that is in force. Where any node proposes they are to tell how
 // far they have voted: a quorum of promises has a member in common with whichever quorum voted.
 func (r *Replica) confirms(nodes nodeSet) bool {
-	if r.basic != nil {
-		return r.configs[0].prepared(nodes)
+	if r.basic != nil || r.fast != nil {
+		return r.canPromise(nodes)
 	}
 	return r.canChoose(nodes)
 }
@@ -67,6 +73,7 @@ func (r *Replica) confirms(nodes nodeSet) bool {
 // confirmReads answers the reads of every round that a quorum, this replica included, has confirmed.
 func (r *Replica) confirmReads() {
 	n := 0
+	anywhere := r.basic != nil || r.fast != nil // values are chosen without this replica's knowing
 	for _, q := range r.reads {
 		confirmed := nodeSet(0).with(r.self)
 		for i := range r.peers {
@@ -77,7 +84,7 @@ func (r *Replica) confirmReads() {
 		if !r.confirms(confirmed) && !plant.Is(plant.ReadUnconfirmed) {
 			break // rounds only grow along the queue
 		}
-		if r.basic != nil {
+		if anywhere && !plant.Is(plant.FastReadByAcks) {
 			q.slot = r.readSlot()
 		}
 		r.out.Reads = append(r.out.Reads, ReadReady{Token: q.token, Slot: q.slot, OK: true})

@@ -32,6 +32,8 @@ type Replica struct {
 	log      slotLog
 	ack      ackRun // votes of this output not yet told
 
+	announced ackRun // slots learned in this output of which those who do not count votes have not been told
+
 	promisedTo nodeSet // who was sent a promise in this output
 
 	// Learner. Invariant: trimmed <= applied <= chosen; log.base == trimmed+1.
@@ -81,6 +83,7 @@ type Replica struct {
 	stamp         []byte                 // incarnations as messages and records carry them; empty: all are 0
 	stampRecorded bool                   // the last promise record has them
 	basic         *basic                 // the proposer of independent instances; nil: slots belong to a leader
+	fast          *fast                  // its part in fast rounds; nil: there are none
 
 	out   Output
 	taken bool // out was handed out: the next call starts a new one
@@ -90,8 +93,9 @@ type Replica struct {
 
 // peer is what a replica knows of another.
 type peer struct {
-	chosen  wire.Slot // independent instances: its chosen prefix, as last heard of
-	seen    uint64    // leader: tick of the last answer at its ballot; independent instances: of the last message
+	chosen  wire.Slot // independent instances, fast rounds: its chosen prefix, as last heard of
+	heard   uint64    // the same: tick of the last message
+	seen    uint64    // leader: tick of the last answer at its ballot
 	round   uint64    // highest read round answered
 	upTo    wire.Slot // independent instances: the last slot it had voted in when it answered that round
 	fit     bool      // independent instances: it says that it hears a quorum
@@ -122,6 +126,9 @@ func New(c Config, st *State) *Replica {
 		rng: rng(c.Seed ^ uint64(c.Self)<<32 ^ uint64(c.Group)),
 	}
 	r.found(st.memberships)
+	if c.Mode == ModeFast {
+		r.startFast()
+	}
 	r.recoverIncarnations(st)
 	for s := st.snapshot + 1; s <= st.chosen; s++ {
 		r.deliver(s)
@@ -172,6 +179,9 @@ func (r *Replica) begin() {
 // Output returns what is to be done since the last call. See type Output for who owns what.
 func (r *Replica) Output() *Output {
 	r.begin()
+	if r.fast != nil {
+		r.qualifyFast()
+	}
 	r.flushAck()
 	r.flushTold()
 	r.roundOpen = false
@@ -199,7 +209,7 @@ func (r *Replica) Step(m *wire.Message) {
 		return
 	}
 	r.hear(m)
-	if r.basic != nil {
+	if r.basic != nil || r.fast != nil {
 		r.heardOf(m, from)
 	}
 	if r.suspect.on {
@@ -230,6 +240,9 @@ func (r *Replica) Step(m *wire.Message) {
 
 // leaderStep takes the messages that make a leader and keep it.
 func (r *Replica) leaderStep(m *wire.Message, from int) {
+	if r.fast != nil && r.fastMessage(m, from) {
+		return
+	}
 	switch m.Kind {
 	case wire.KindPromise:
 		r.onPromise(m, from)
@@ -264,8 +277,8 @@ func (r *Replica) sensible(m *wire.Message) bool {
 		}
 	}
 	switch m.Kind {
-	case wire.KindPrepare, wire.KindAccept, wire.KindHeartbeat, wire.KindProbe:
-		if m.Ballot.Node() != m.From {
+	case wire.KindPrepare, wire.KindAccept, wire.KindHeartbeat, wire.KindProbe, wire.KindAny:
+		if m.Ballot.Node() != m.From && (r.fast == nil || m.Scope != wire.ScopeAny) {
 			return false
 		}
 	case wire.KindReject:
@@ -277,7 +290,7 @@ func (r *Replica) sensible(m *wire.Message) bool {
 			return false
 		}
 	}
-	if !r.withinReach(m) {
+	if r.fast != nil && !sensibleFast(m) || !r.withinReach(m) {
 		return false
 	}
 	if m.Kind != wire.KindProbe { // a probe's ballot is not in use yet
@@ -294,17 +307,17 @@ func (r *Replica) withinReach(m *wire.Message) bool {
 	switch m.Kind {
 	case wire.KindLearn:
 	case wire.KindPrepare:
-		if m.Scope != r.scope() {
+		if r.fast == nil && m.Scope != r.scope() {
 			return false
 		}
 		if m.Scope == wire.ScopeRange {
 			return true
 		}
 	case wire.KindAccept:
-		if m.Scope != r.scope() {
+		if r.fast == nil && m.Scope != r.scope() {
 			return false
 		}
-	case wire.KindAccepted, wire.KindChosen:
+	case wire.KindAccepted, wire.KindChosen, wire.KindFastAccepted, wire.KindFastChosen:
 		last += wire.Slot(m.Count) - 1
 	default:
 		return true
@@ -370,8 +383,11 @@ func (r *Replica) Installed(s wire.Slot, h Memberships) {
 		r.applied = max(r.applied, s)
 		return
 	}
-	if r.basic != nil {
+	switch {
+	case r.basic != nil:
 		r.skipTo(s)
+	case r.fast != nil:
+		r.skipFast(s)
 	}
 	r.log.dropTo(s)
 	r.chosen, r.applied, r.trimmed = s, s, s
@@ -382,7 +398,7 @@ func (r *Replica) Installed(s wire.Slot, h Memberships) {
 		r.checkRemoved(&r.configs[0].Membership)
 	}
 	r.learnAnnounced()
-	if r.role == Leader || r.role == Preparing {
+	if r.role == Leader && r.fast == nil || r.role == Preparing {
 		// Its prepare asked for slots that are now in the snapshot; what it proposed there is settled. Start over.
 		r.stepDown("a snapshot overtook its prepare")
 	}
@@ -404,6 +420,9 @@ func (r *Replica) Close() {
 	if r.basic != nil {
 		r.basic.close()
 	}
+	if r.fast != nil {
+		r.closeFast()
+	}
 	r.log.dropTo(r.log.last())
 }
 
@@ -421,6 +440,8 @@ func (r *Replica) Status() Status {
 	r.suspectStatus(&st)
 	st.Members, st.Removed = r.newest().Slot, r.removed
 	switch {
+	case r.fast != nil:
+		st.InFlight, st.Fast, st.Taking = len(r.fast.offers), r.fast.stats, r.fast.taking != 0
 	case r.role == Leader:
 		st.InFlight = r.inFlight()
 	case r.basic != nil:

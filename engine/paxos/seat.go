@@ -131,5 +131,5 @@ func (t *Tally) Size() int { return t.t.nodes.size() }
 // HigherVote is the rule that picks a proposal's value. See higherVote.
 func HigherVote(a, b wire.Vote) wire.Vote { return higherVote(a, b) }
 
-// Of fills in majorities of n nodes.
+// Of fills in majorities of n nodes, and the least fast quorum.
 func (q Quorums) Of(n int) Quorums { return q.of(n) }

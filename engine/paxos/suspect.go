@@ -182,8 +182,11 @@ func (r *Replica) forget(i int) {
 	p.promise.restart(r.prepFrom)
 	p.voted, p.learned = 0, 0
 	r.grants.nodes = r.grants.nodes.without(i)
-	if r.basic != nil {
+	switch {
+	case r.basic != nil:
 		r.forgetSlots(i)
+	case r.fast != nil:
+		r.forgetFast(i)
 	}
 	for s := r.chosen + 1; s <= r.log.last(); s++ {
 		if e := r.log.get(s); e != nil && !e.chosen {
@@ -240,17 +243,21 @@ func (r *Replica) becomeSuspect(why string) {
 func (r *Replica) stepSuspect(m *wire.Message, from int) {
 	switch m.Kind {
 	case wire.KindChosen:
-		if r.basic != nil {
+		if r.basic != nil || r.fast != nil {
 			r.onChosen(m)
 		}
+	case wire.KindFastChosen:
+		if r.fast != nil {
+			r.onFastChosen(m)
+		}
 	case wire.KindAccept, wire.KindHeartbeat:
-		if r.basic != nil {
-			return // ballots of single slots say nothing of others
+		if r.basic != nil || r.fast != nil && (m.Scope != wire.ScopeRange || m.Ballot.Counter() == 0) {
+			return // ballots of single slots say nothing of others, nor do proposers of fast rounds
 		}
 		if m.Ballot >= max(r.promised, r.ballot) {
 			r.follow(m.From, m.Ballot)
 		}
-		r.noteChosen(m.Ballot, m.Chosen)
+		r.noteChosen(r.announces(m.Ballot), m.Chosen)
 	case wire.KindFetch:
 		r.onFetch(m, from)
 	case wire.KindLearn:
@@ -269,7 +276,11 @@ func (r *Replica) stepSuspect(m *wire.Message, from int) {
 func (r *Replica) healQuorum() int {
 	c := &r.configs[0]
 	n := c.nodes.size()
-	return max(majority(n), n-min(c.prepare, c.accept)+1)
+	q := max(majority(n), n-min(c.prepare, c.accept)+1)
+	if r.fast != nil { // and that at most one value may have been chosen with what was forgotten
+		q = max(q, 2*(n-c.fast)+1)
+	}
+	return q
 }
 
 // mayHeal says whether this replica may answer a suspect one: only while the membership is that of the founding, as far as it
@@ -446,15 +457,22 @@ func (r *Replica) heal() {
 		s := r.prepFrom + wire.Slot(i)
 		if v.chosen {
 			r.learn(s, &v.Vote)
-		} else if v.Ballot != 0 {
+		} else if v.Ballot != 0 && v.must {
 			r.adopt(s, v.Vote)
 		}
 	}
 	r.incarnations[r.self] = r.suspect.attempt
 	r.restamp()
 	r.leaveOut(promised.Counter())
-	if r.basic != nil {
+	switch {
+	case r.basic != nil:
 		promised = wire.NewBallot(r.counter, r.c.Self) // its ballots count in each slot by itself, from its promise on
+	case r.fast != nil:
+		// At the fast ballot of now it may have voted, and must not vote again.
+		if b := r.ownBallot(r.counter); b != 0 {
+			promised = b
+		}
+		r.counter = max(r.counter, promised.Counter())
 	}
 	r.suspect.lsn = r.recordPromise(promised)
 	r.dropPromises()

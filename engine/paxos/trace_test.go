@@ -105,7 +105,7 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) {
 			Window: arg("window", 4), Alpha: arg("alpha", 0), PromiseBytes: arg("promise-bytes", 0), LogBytesMax: int64(arg("log-bytes", 0)),
 			AheadBytesMax: int64(arg("ahead-bytes", 0)), PromiseTotalMax: int64(arg("promise-total", 0)), Seed: 1,
 			Mode: Mode(name(d, "mode", modeNames[:])), Backoff: Backoff(name(d, "backoff", backoffNames[:])), Learn: learnArg(d),
-			Quorums: Quorums{arg("p1", 0), arg("p2", 0)},
+			Quorums: Quorums{arg("p1", 0), arg("p2", 0), arg("fast", 0)},
 		})
 		tr.c.trace = tr
 	case "tick":
@@ -337,6 +337,13 @@ func (tr *trace) status() {
 				nd.id, st.Role, st.Chosen, st.Trimmed, st.Last, st.InFlight, b.Rounds, b.Duels, b.Won, b.Displaced, b.Holes)
 			continue
 		}
+		if tr.c.cfg.Mode == ModeFast {
+			f := st.Fast
+			fmt.Fprintf(&tr.out, "%d: %v of %v, leader %d, taking %v, promised %v, chosen %d, trimmed %d, last %d, in flight %d; fast %d, won %d, displaced %d, collisions %d, recovered %d, prepared %d, holes %d\n",
+				nd.id, st.Role, st.Ballot, st.Leader, st.Taking, st.Promised, st.Chosen, st.Trimmed, st.Last, st.InFlight,
+				f.Fast, f.Won, f.Displaced, f.Collisions, f.Recovered, f.Prepared, f.Holes)
+			continue
+		}
 		fmt.Fprintf(&tr.out, "%d: %v of %v, leader %d, promised %v, chosen %d, trimmed %d, last %d, in flight %d\n",
 			nd.id, st.Role, st.Ballot, st.Leader, st.Promised, st.Chosen, st.Trimmed, st.Last, st.InFlight)
 	}
@@ -395,7 +402,7 @@ func (tr *trace) event(nd *testNode, e *Event) {
 		fmt.Fprintf(&tr.out, "%s, from slot %d on", inSlot(e.Slot), e.To)
 	case EventChangeFailed:
 		fmt.Fprintf(&tr.out, "%s: %s", inSlot(e.Slot), e.Reason)
-	case EventDuel, EventFinishing:
+	case EventDuel, EventFinishing, EventCollision:
 		fmt.Fprintf(&tr.out, "%s", inSlot(e.Slot))
 	case EventDisplaced:
 		fmt.Fprintf(&tr.out, "%s, goes to slot %d", inSlot(e.Slot), e.To)

@@ -82,6 +82,12 @@ const (
 	TodaysQuorum
 	MembersNotInSnapshot
 	ChangeUncovered
+	// Those below are of fast rounds.
+	FastMajority
+	FastQuorumSmall
+	FastVotesTwice
+	AnyBeforePromises
+	FastReadByAcks
 	bugs
 )
 
@@ -102,6 +108,7 @@ var names = [bugs]string{
 	"quorums that need not intersect",
 	"configuration active at proposal", "today's quorum for an old slot", "configuration not in the snapshot",
 	"change proposed without promises of the new members",
+	"fast value by a majority of all nodes", "fast quorum is a majority", "two votes at one fast ballot", "any-message before the promises", "fast read confirmed by acks alone",
 }
 
 // SlowApply spends a tenth more processor time, in a busy wait after Apply. Nothing it does is wrong, so it is none of All:
