@@ -114,7 +114,7 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf("--fault: %w", err))
 		}
 		bad(cluster.Bursts(c.Faults) != nil && c.Load.Rate == 0, "--fault overload: a closed loop has no rate to raise; give --rate")
-		if err := c.Engine.Check(c.Nodes); err != nil {
+		if err := c.Engine.Check(c.Nodes); err != nil && c.Nodes > 0 && c.Nodes <= wire.NodesMax {
 			errs = append(errs, fmt.Errorf("--quorum: %w", err))
 		}
 		bad((c.Engine.StateMachine == "null") != (c.Load.SM == load.Null), "--sm: the load and the nodes disagree")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/paxbench/paxbench/bench/cluster"
 	"github.com/paxbench/paxbench/bench/load"
@@ -136,6 +137,9 @@ func dial(ctx context.Context, nodes cluster.Nodes, c load.Config) ([]load.Targe
 		// The load cuts its blocks itself; the library must not cut them smaller.
 		BlockBytes: wire.BlockBytesMax, BlockCommands: wire.BlockCommandsMax,
 	}
+	if c.Patience > 0 {
+		config.Timeout = c.Patience
+	}
 	if c.API == load.APICall {
 		config.BlockCommands, config.Pipeline = c.BlockCommands, c.Blocks
 	}
@@ -149,7 +153,7 @@ func dial(ctx context.Context, nodes cluster.Nodes, c load.Config) ([]load.Targe
 				first := (c.Part.First + i) % len(nodes.Addrs)
 				own.Addrs = slices.Concat(nodes.Addrs[first:], nodes.Addrs[:first])
 			}
-			cl, err := client.Dial(ctx, own)
+			cl, err := dialClient(ctx, own)
 			if err != nil {
 				errs[i] = fmt.Errorf("bench: client %d: %w", c.Part.First+i+1, err)
 				return
@@ -162,6 +166,19 @@ func dial(ctx context.Context, nodes cluster.Nodes, c load.Config) ([]load.Targe
 		return nil, errors.Join(err, closeTargets(targets))
 	}
 	return targets, nil
+}
+
+// dialLimit is how long a session may take to be opened.
+const dialLimit = 10 * time.Second
+
+// dialClient opens a session. A timeout that is meant for operations need not be long enough for that.
+func dialClient(ctx context.Context, c client.Config) (*client.Client, error) {
+	for begin := time.Now(); ; {
+		cl, err := client.Dial(ctx, c)
+		if err == nil || !errors.Is(err, client.ErrTimeout) || time.Since(begin) > dialLimit {
+			return cl, err
+		}
+	}
 }
 
 // firstError gives one error of many that are mostly the same.

@@ -27,8 +27,8 @@ type Config struct {
 	Bursts []Burst
 
 	// Patience bounds how long an operation of an open loop that is due waits in the generator for room: then it is
-	// given up, certainly not done, and counted (Result.Expired). Users do the same. 0: it waits for the end of the
-	// drain.
+	// given up, certainly not done, and counted (Result.Expired). Users do the same. Targets should wait as long for an
+	// answer. 0: it waits for the end of the drain.
 	Patience time.Duration
 
 	// Warmup comes before measuring starts, Duration is how long measuring lasts (default 10 s unless Ops is set).

@@ -30,11 +30,10 @@ const (
 
 	// thetaDefault is YCSB's skew (Cooper et al., SoCC 2010).
 	thetaDefault = 0.99
-	thetaMax     = 8
 )
 
-// Zipf draws the key of rank k with probability proportional to k^-theta, 0 < theta <= 8, smaller and larger than 1
-// alike.
+// Zipf draws the key of rank k with probability proportional to k^-theta, 0 < theta <= 8. Below 1 it is YCSB's; from 1 on the first
+// key alone gets a share that hardly depends on their number, and ParseDist does not take it.
 func Zipf(theta float64) Dist { return Dist{kind: distZipf, theta: theta} }
 
 // ParseDist reads the value of --dist.
@@ -50,8 +49,8 @@ func ParseDist(s string) (Dist, error) {
 			return Zipf(thetaDefault), nil
 		}
 		theta, err := strconv.ParseFloat(arg, 64)
-		if err != nil || !(theta > 0) || theta > thetaMax {
-			return Dist{}, wrong("dist", s, "the skew is a number above 0, at most %d; zipf:0.99 is customary, and no skew is uniform", thetaMax)
+		if err != nil || !(theta > 0 && theta < 1) {
+			return Dist{}, wrong("dist", s, "the skew is above 0 and below 1; zipf:0.99 is customary, no skew is uniform, and hotspot:0.01:0.9 is more skewed")
 		}
 		return Zipf(theta), nil
 	case "hotspot":

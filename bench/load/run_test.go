@@ -62,6 +62,27 @@ func TestStallIsNotOmitted(t *testing.T) {
 	}
 }
 
+// An election in an open loop whose blocks carry one operation each: after some tens of milliseconds the client has as many
+// blocks under way as it may, and sends nothing until there is a leader again. That wait is the cluster's: taken for the
+// generator's own lag it would make every run with a killed leader invalid.
+func TestElectionIsNotOwnLag(t *testing.T) {
+	r, c := virtual(t, Null, time.Millisecond, Config{
+		Clients: 4, Rate: 5000, Duration: 6 * time.Second,
+	}, func(c *fakeCluster) { c.stalled = [][2]time.Duration{{2 * time.Second, 2300 * time.Millisecond}} })
+	if c.most < 4*64 {
+		t.Errorf("at most %d blocks under way: the limit was not reached", c.most)
+	}
+	if lag := time.Duration(r.Lag.ValueAtQuantile(99)); lag < 100*time.Millisecond {
+		t.Errorf("lag p99 = %v: nothing had to wait", lag)
+	}
+	if own := time.Duration(r.OwnLag.Max()); own > time.Millisecond {
+		t.Errorf("the generator's own lag is %v", own)
+	}
+	if reasons, _ := r.Judge(Limits{Faults: true}); len(reasons) > 0 {
+		t.Errorf("invalid: %q", reasons)
+	}
+}
+
 // With room for everything that is due, the stall shows in the service time too; response and service are then the
 // same. It would show as operations held back although Inflight allows them.
 func TestOpenLoopSendsWhileTargetStalls(t *testing.T) {

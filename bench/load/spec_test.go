@@ -80,7 +80,7 @@ func TestBytes(t *testing.T) {
 
 func TestParseDist(t *testing.T) {
 	for spec, text := range map[string]string{
-		"uniform": "uniform", "zipf": "zipf:0.99", "zipf:0.5": "zipf:0.5", "zipf:1": "zipf:1", "zipf:1.5": "zipf:1.5",
+		"uniform": "uniform", "zipf": "zipf:0.99", "zipf:0.5": "zipf:0.5",
 		"hotspot": "hotspot:0.2:0.8", "hotspot:0.01:0.9": "hotspot:0.01:0.9",
 	} {
 		d, err := ParseDist(spec)
@@ -88,7 +88,7 @@ func TestParseDist(t *testing.T) {
 			t.Errorf("%q: %v, %v", spec, d, err)
 		}
 	}
-	for _, spec := range []string{"", "zip", "uniform:1", "zipf:0", "zipf:-1", "zipf:x", "zipf:99", "zipf:NaN", "hotspot:1", "hotspot:0:1", "hotspot:1:1", "hotspot:.5:2"} {
+	for _, spec := range []string{"", "zip", "uniform:1", "zipf:0", "zipf:-1", "zipf:x", "zipf:99", "zipf:1", "zipf:1.2", "zipf:NaN", "hotspot:1", "hotspot:0:1", "hotspot:1:1", "hotspot:.5:2"} {
 		if _, err := ParseDist(spec); err == nil || !strings.Contains(err.Error(), "--dist") {
 			t.Errorf("%q: %v", spec, err)
 		}

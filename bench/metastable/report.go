@@ -39,6 +39,8 @@ type Report struct {
 	Bound         int64          `json:"p99_bound_ns"` // below which the p99 is back
 	Phases        []Phase        `json:"phases"`
 	Run           *result.Result `json:"run"`
+
+	better float64 // a better guess of the peak, if this one was wrong
 }
 
 // Phase is a part of the load.

@@ -17,6 +17,9 @@ func configFlags(cmd *cobra.Command, a *app, file *string, printOnly *bool, run 
 		if err != nil {
 			return err
 		}
+		if err := checkBounds(cmd.Flags()); err != nil {
+			return err
+		}
 		if *printOnly {
 			a.begin()
 			return printConfig(a.out, cmd.Flags(), from)

@@ -56,6 +56,49 @@ func TestUsageErrors(t *testing.T) {
 		{"run --value-size 0", "1 to"},
 		{"run --value-size list:16,x", "list:"},
 		{"run --value-ratio 2", "--value-ratio"},
+		{"run --value-ratio 0", "--value-ratio 0: it must be above 0 and at most 1; it is the share that does not compress"},
+		{"run --value-ratio NaN", "--value-ratio NaN: it must be above 0"},
+		{"run --dist zipf:1.2", "above 0 and below 1; zipf:0.99 is customary"},
+		{"run --dist zipf:0", "above 0 and below 1"},
+		{"run --dist hotspot:2:0.8", "hotspot:0.2:0.8"},
+		{"run --keys 0", "--keys 0: it must be 1 to 16777216"},
+		{"run --clients 0", "--clients 0: it must be 1 to 65536"},
+		{"run --inflight 0", "--inflight 0: it must be 1 to"},
+		{"run --generators 0", "--generators 0: it must be 1 to 64"},
+		{"run --generators 8", "no more than --clients"},
+		{"run --window 0", "--window 0: it must be 1 to 1024"},
+		{"run --window 5000", "--window 5000"},
+		{"run --batch-bytes 0", "--batch-bytes 0B: it must be 1B to 12MiB"},
+		{"run --batch-bytes 100MiB", "--batch-bytes 100MiB: it must be 1B to 12MiB"},
+		{"run --batch-bytes -1", "want a number of bytes such as 16, 512B or 64KiB"},
+		{"run --batch-delay -1s", "--batch-delay -1s: it must be 0s to 10s"},
+		{"run --batch-delay 5", "--batch-delay 5: it takes a duration with a unit"},
+		{"run --snapshot-bytes 0", "--snapshot-bytes 0B"},
+		{"run --retain-bytes 0", "--retain-bytes 0B"},
+		{"run --segment-bytes 2GiB", "--segment-bytes 2GiB: it must be 1B to 1GiB"},
+		{"run --duration 10000h", "--duration 10000h0m0s: it must be 0s to 24h0m0s"},
+		{"run --duration -1s", "--duration -1s"},
+		{"run --duration 0s", "give how long to measure"},
+		{"run --warmup -1s", "--warmup -1s"},
+		{"run --warmup 1000h", "--warmup 1000h0m0s"},
+		{"run --settle -1s", "--settle -1s"},
+		{"run --rate NaN", "--rate NaN: it must be 0 to 1000000000; operations per second, or 0 for a closed loop"},
+		{"run --rate 1e12", "--rate 1e+12"},
+		{"run --reads NaN", "--reads"},
+		{"run --ops -1", "--ops -1"},
+		{"run --seed -1", "--seed -1"},
+		{"run --history-keys -1", "--history-keys"},
+		{"run --fsync interval=0s", "interval=D with D such as 10ms"},
+		{"run --value-size uniform:9..1", "want uniform:1..9"},
+		{"run --value-size 2MiB", "a value has 1 to"},
+		{"failover --kills 0", "--kills 0: it must be 1 to"},
+		{"failover --down 0s", "--down 0s: it must be above 0s"},
+		{"sweep --vary nodes=1,3 --repeats 0", "--repeats 0"},
+		{"search --slo p99<5ms --from -1", "--from -1"},
+		{"metastability --overload 0", "--overload"},
+		{"compare --a --window=1 --b --window=2 --rounds 0", "--rounds 0"},
+		{"run --config " + file("value-ratio: 0\n"), "--value-ratio 0: it must be above 0"},
+		{"run --config " + file("duration: 10\n"), "line 1: duration"},
 		{"run --dist zipf:nine", "zipf"},
 		{"run --arrival late", "uniform"},
 		{"run --reads 1.5", "--reads"},
@@ -194,6 +237,14 @@ func TestEnvironment(t *testing.T) {
 	t.Parallel()
 	code, _, errs := call([]string{"PAXBENCH_NODES=many"}, "run", "--print-config")
 	if code != exitUsage || !strings.Contains(errs, "environment variable PAXBENCH_NODES") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	code, _, errs = call([]string{"PAXBENCH_VALUE_RATIO=0"}, "run", "--print-config")
+	if code != exitUsage || !strings.Contains(errs, "--value-ratio 0: it must be above 0") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	code, _, errs = call([]string{"PAXBENCH_BATCH_DELAY=5"}, "run", "--print-config")
+	if code != exitUsage || !strings.Contains(errs, "environment variable PAXBENCH_BATCH_DELAY") {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 	code, out, errs := call([]string{"PAXBENCH_FAULT=kill:leader@1s+1s,pause:2@3s+1s"}, "run", "--print-config")
