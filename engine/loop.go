@@ -248,13 +248,17 @@ func (l *loop) step(f *wire.Buffer) {
 // the value of the next slot: all others are of no use without it, and of a burst that comes again and again only the
 // first few are taken, which need not be the first slots.
 func (l *loop) adds() bool {
-	return l.msg.Kind == wire.KindAccept || l.msg.Kind == wire.KindLearn || l.msg.Kind == wire.KindPrepare
+	switch l.msg.Kind {
+	case wire.KindAccept, wire.KindLearn, wire.KindPrepare, wire.KindHealRequest:
+		return true
+	}
+	return false
 }
 
 // miss notes that the message was dropped.
 func (l *loop) miss() {
 	switch m := &l.msg; {
-	case m.Kind == wire.KindPrepare:
+	case m.Kind != wire.KindAccept && m.Kind != wire.KindLearn:
 		return // its sender repeats it
 	case m.Kind == wire.KindAccept && m.Ballot > l.missedBallot:
 		l.missedBallot, l.missedSlot = m.Ballot, m.Slot
@@ -266,7 +270,7 @@ func (l *loop) miss() {
 
 // next says that the message brings the next slot's value.
 func (l *loop) next() bool {
-	return l.msg.Kind != wire.KindPrepare && l.msg.Slot == l.core.Status().Chosen+1
+	return (l.msg.Kind == wire.KindAccept || l.msg.Kind == wire.KindLearn) && l.msg.Slot == l.core.Status().Chosen+1
 }
 
 // add queues a client's block.

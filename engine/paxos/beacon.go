@@ -14,6 +14,8 @@ func (r *Replica) basicTick() {
 		switch {
 		case u.phase == waiting && r.now >= u.at:
 			r.startRound(u)
+		case u.phase == preparing && r.durable < u.lsn:
+			u.at = r.now // as in repeatPrepare
 		case u.phase == preparing && r.now-u.at >= uint64(r.c.RetransmitTicks):
 			r.askSlot(u)
 		case u.phase == accepting && r.now-u.at >= uint64(r.c.RetransmitTicks):

@@ -118,6 +118,8 @@ func (r *Replica) repeatPrepare() {
 		p := &r.peers[i].promise
 		switch since := r.now - p.asked; {
 		case i == r.self || !r.members.has(i):
+		case r.role == Preparing && r.durable < r.prepLSN:
+			p.asked = r.now // the first Prepare still waits for the disk: more would wait with it, as long as a disk may stall
 		case !p.whole && since >= uint64(r.c.RetransmitTicks):
 			r.askPromise(i)
 		case p.whole && r.role == Preparing && since >= uint64(r.c.HeartbeatTicks):

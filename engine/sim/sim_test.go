@@ -38,7 +38,7 @@ func TestSchedules(t *testing.T) {
 		}
 		t.Fatal(v)
 	}
-	if s.Schedules >= 300 && len(s.Missing) > 0 {
+	if s.Schedules >= 2000 && len(s.Missing) > 0 { // some of it happens once in a hundred schedules
 		t.Errorf("in %d schedules there was not one of %q", s.Schedules, s.Missing)
 	}
 }
