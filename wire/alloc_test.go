@@ -49,7 +49,7 @@ func TestHotPathsLeakNothing(t *testing.T) {
 // TestRefusalIsCheap: refusing garbage costs more than sending it, so that a stranger's port scan is felt.
 func TestRefusalIsCheap(t *testing.T) {
 	garbage := []byte("GET / HTTP/1.1\r\nHost: example\r\n\r\n")
-	damaged := forge(KindHeartbeat, 1, 1, 1, make([]byte, MessageSize))
+	damaged := forge(KindProbe, 1, 1, 1, make([]byte, MessageSize))
 	damaged[40]++
 	for what, p := range map[string][]byte{"garbage": garbage, "damaged": damaged} {
 		if n := testing.AllocsPerRun(100, func() {

@@ -41,6 +41,7 @@ type QueryMode uint8
 const (
 	QueryLinearizable QueryMode = iota // read-index: a quorum confirms the leader, then the read
 	QueryStale                         // this replica's state as it is
+	QueryLease                         // linearizable: by the leader's lease, without a message; without one as QueryLinearizable
 	queryModeEnd
 )
 
@@ -48,9 +49,9 @@ const (
 const (
 	requestSize = 8
 	proposeSize = requestSize + 8
-	replySize   = 56
+	replySize   = 64
 	querySize   = 24
-	answerSize  = 24
+	answerSize  = 32
 	controlSize = 16
 )
 
@@ -114,6 +115,13 @@ func DecodePropose(frame []byte) (request, patience uint64, blk Block, err error
 }
 
 // Reply answers a Propose frame: one for each block.
+//
+// Epoch is the ballot of the leadership under which the answer was given (Burrows, The Chubby lock service, OSDI 2006, and Paxos
+// Made Live, section 5.2, epoch numbers): of an answer to a request that was sent after another answer had come, not a lower
+// one. A client that sees it change knows that another node, or another leadership of the same, answers now; a service that
+// remembers the highest can refuse what an earlier one has ordered. An answer that says StatusOK to a block or a linearizable query
+// holds that promise; a stale one, and a refusal, have what the answering node knows of, which never falls at one node. 0: there is no
+// leadership (independent instances), or the node knows of none.
 type Reply struct {
 	Request uint64
 	Status  Status
@@ -124,6 +132,7 @@ type Reply struct {
 	Count   uint32    // commands
 	Session SessionID // the block's, or the one just opened
 	First   Seq       // as in the block
+	Epoch   Ballot    // of the leadership that answers; see above
 	Results []byte    // Count x (uvarint length | bytes), a view
 }
 
@@ -156,7 +165,8 @@ func AppendReply(f *Buffer, c ClusterID, g GroupID, from NodeID, r *Reply) {
 	le.PutUint64(body[40:], uint64(r.First))
 	le.PutUint32(body[48:], uint32(len(r.Results)))
 	le.PutUint32(body[52:], 0)
-	copy(body[56:], r.Results)
+	le.PutUint64(body[56:], uint64(r.Epoch))
+	copy(body[replySize:], r.Results)
 	seal(f.Bytes()[start:])
 }
 
@@ -176,11 +186,12 @@ func DecodeReply(frame []byte, r *Reply) error {
 		Count:   le.Uint32(body[28:]),
 		Session: SessionID(le.Uint64(body[32:])),
 		First:   Seq(le.Uint64(body[40:])),
+		Epoch:   Ballot(le.Uint64(body[56:])),
 		Results: body[replySize:],
 	}
 	switch {
 	case r.Status >= statusEnd, body[9] > 1, body[10] != 0, body[11] != 0, le.Uint32(body[52:]) != 0:
-	case int(le.Uint32(body[48:])) != len(r.Results), r.Slot > SlotMax, r.Index >= BatchBlocksMax:
+	case int(le.Uint32(body[48:])) != len(r.Results), r.Slot > SlotMax, r.Index >= BatchBlocksMax, !r.Epoch.sound():
 	case !r.countFits():
 	default:
 		return nil
@@ -247,8 +258,12 @@ type Answer struct {
 	Status  Status
 	Leader  NodeID
 	Slot    Slot   // the state's: every slot up to here was applied, none beyond
+	Epoch   Ballot // as in Reply
 	Body    []byte // the state machine's answer; with StatusInvalid its error text. A view.
 }
+
+// AnswerSize is the size in bytes of an Answer frame without its body.
+const AnswerSize = HeaderSize + answerSize
 
 // AppendAnswer appends a as a frame of cluster c, group g, from node from. A body beyond QueryBytesMax is left out and
 // the status becomes StatusTooLarge.
@@ -259,13 +274,14 @@ func AppendAnswer(f *Buffer, c ClusterID, g GroupID, from NodeID, a *Answer) {
 		a = &cut
 	}
 	start := f.Len()
-	p := f.Extend(HeaderSize + answerSize + len(a.Body))
+	p := f.Extend(AnswerSize + len(a.Body))
 	putHeader(p, KindAnswer, c, g, from)
 	body := p[HeaderSize:]
 	le.PutUint64(body, a.Request)
 	le.PutUint32(body[8:], uint32(a.Status))
 	le.PutUint32(body[12:], uint32(a.Leader))
 	le.PutUint64(body[16:], uint64(a.Slot))
+	le.PutUint64(body[24:], uint64(a.Epoch))
 	copy(body[answerSize:], a.Body)
 	seal(f.Bytes()[start:])
 }
@@ -276,13 +292,13 @@ func DecodeAnswer(frame []byte, a *Answer) error {
 	if err != nil {
 		return err
 	}
-	status, slot := le.Uint32(body[8:]), Slot(le.Uint64(body[16:]))
-	if status >= uint32(statusEnd) || slot > SlotMax {
-		return fmt.Errorf("%w: Answer of status %d at slot %d", ErrFormat, status, slot)
+	status, slot, epoch := le.Uint32(body[8:]), Slot(le.Uint64(body[16:])), Ballot(le.Uint64(body[24:]))
+	if status >= uint32(statusEnd) || slot > SlotMax || !epoch.sound() {
+		return fmt.Errorf("%w: Answer of status %d at slot %d in epoch %v", ErrFormat, status, slot, epoch)
 	}
 	*a = Answer{
 		Request: le.Uint64(body), Status: Status(status), Leader: NodeID(le.Uint32(body[12:])),
-		Slot: slot, Body: body[answerSize:],
+		Slot: slot, Epoch: epoch, Body: body[answerSize:],
 	}
 	return nil
 }

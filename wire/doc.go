@@ -43,7 +43,7 @@
 //	0       4               12
 //	| node  | number u64    |
 //
-// # Message: what replicas say (kinds 1 to 20)
+// # Message: what replicas say (kinds 1 to 21)
 //
 //	32              40              48              56              64
 //	 | ballot        | slot          | chosen        | word          | tail ...
@@ -59,8 +59,8 @@
 //	 3 Reject        promised ballot  -
 //	 4 Accept        scope 0 to 2     batch
 //	 5 Accepted      count of slots   -
-//	 6 Heartbeat     round            -
-//	 7 HeartbeatAck  round            -
+//	 6 Heartbeat     round            stamp u64 | span u64, both in nanoseconds
+//	 7 HeartbeatAck  round            as Heartbeat
 //	 8 Fetch         until (slot)     -
 //	 9 Learn         0                batch
 //	10 Probe         0                -
@@ -73,6 +73,7 @@
 //	18 Any           0                -
 //	19 FastAccepted  count of slots   tag u64, of the first slot's batch
 //	20 FastChosen    count of slots   tag u64, of the first slot's batch
+//	21 Resign        0                -
 //
 // Votes stand back to back, in strictly ascending slot order, between the part's first and last slot:
 //
@@ -126,9 +127,9 @@
 //	33 Welcome      status u64 | JSON
 //	34 Propose      patience u64 | one block
 //	35 Reply        status u8 | empty u8 | 0 u16 | leader u32 | slot u64 | index u32 | count u32 | session u64 | first u64
-//	                | length u32 | 0 u32 | results: count x (uvarint length | bytes)
+//	                | length u32 | 0 u32 | epoch u64 | results: count x (uvarint length | bytes)
 //	36 Query        mode u64 | patience u64 | the question
-//	37 Answer       status u32 | leader u32 | slot u64 | the answer
+//	37 Answer       status u32 | leader u32 | slot u64 | epoch u64 | the answer
 //	38 Admin        status u64 = 0 | the operation's name
 //	39 AdminReply   status u64 | JSON
 //

@@ -62,6 +62,9 @@ func peerVectors(t testing.TB) []vector {
 		{"accepted", "Accepted for slots 1001 to 1007", Message{Kind: KindAccepted, Slot: 1001, Count: 7}},
 		{"heartbeat", "Heartbeat of round 258", Message{Kind: KindHeartbeat, Slot: 1007, Round: 258}},
 		{"heartbeat-ack", "HeartbeatAck of round 258", Message{Kind: KindHeartbeatAck, Round: 258}},
+		{"heartbeat-lease", "Heartbeat that asks for a lease of 200 ms", Message{Kind: KindHeartbeat, Slot: 1007, Stamp: 0x0102030405060708, Span: 200_000_000}},
+		{"heartbeat-ack-lease", "HeartbeatAck that grants a lease of 200 ms", Message{Kind: KindHeartbeatAck, Stamp: 0x0102030405060708, Span: 200_000_000}},
+		{"resign", "Resign of ballot 16909060.2", Message{Kind: KindResign}},
 		{"fetch", "Fetch of slots 950 to 1001", Message{Kind: KindFetch, Slot: 950, Until: 1001}},
 		{"learn", "Learn of a batch of two blocks", Message{Kind: KindLearn, Slot: 950, Value: value}},
 		{"probe", "Probe", Message{Kind: KindProbe}},
@@ -127,13 +130,13 @@ func clientVectors() []vector {
 	}
 	query, answer := Get(0), Get(0)
 	AppendQuery(query, testCluster, testGroup, &Query{Request: 5, Mode: QueryStale, Patience: 0x3b3a3938_3736, Body: []byte("get a")})
-	AppendAnswer(answer, testCluster, testGroup, testNode, &Answer{Request: 5, Status: StatusOK, Leader: 2, Slot: 1001, Body: []byte("1")})
+	AppendAnswer(answer, testCluster, testGroup, testNode, &Answer{Request: 5, Status: StatusOK, Leader: 2, Slot: 1001, Epoch: NewBallot(7, 2), Body: []byte("1")})
 	return []vector{
 		frameVector("hello", "Hello", control(KindHello, 0, StatusOK, "")),
 		frameVector("welcome", "Welcome", control(KindWelcome, testNode, StatusOK, `{"node":1}`)),
 		frameVector("propose", "Propose of a block of two commands, with a patience", propose),
 		frameVector("reply", "Reply with two results", reply(Reply{
-			Slot: 1001, Index: 1, Count: 2, Session: 3<<16 | 1, First: 10, Results: AppendCommand(AppendCommand(nil, []byte("ok")), nil)})),
+			Slot: 1001, Index: 1, Count: 2, Session: 3<<16 | 1, First: 10, Epoch: NewBallot(7, 2), Results: AppendCommand(AppendCommand(nil, []byte("ok")), nil)})),
 		frameVector("reply-empty", "Reply with 4096 empty results", reply(Reply{
 			Empty: true, Slot: 1001, Index: 65534, Count: 4096, Session: 3<<16 | 1, First: 10})),
 		frameVector("reply-not-leader", "Reply naming the leader", reply(Reply{Status: StatusNotLeader, Leader: 3, Count: 2, First: 10})),

@@ -164,7 +164,7 @@ func addBatch(tb testing.TB, add addPath, hold holdBuffer, name string, enc []by
 func addSmall(tb testing.TB, add addPath, hold holdBuffer) {
 	for _, m := range []Message{
 		{Kind: KindAccepted, Slot: 1001, Count: 7},
-		{Kind: KindHeartbeat, Slot: 1007, Round: 258},
+		{Kind: KindHeartbeat, Slot: 1007, Round: 258, Stamp: 1 << 40, Span: 200_000_000},
 		{Kind: KindHeartbeatAck, Round: 258},
 		{Kind: KindFetch, Slot: 950, Until: 1001},
 		{Kind: KindSnapChunk, Total: SnapChunkBytes, Data: make([]byte, SnapChunkBytes)},

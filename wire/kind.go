@@ -27,6 +27,7 @@ const (
 	KindAny
 	KindFastAccepted
 	KindFastChosen
+	KindResign
 	kindPeerEnd
 )
 
@@ -54,7 +55,7 @@ const (
 
 // kindInfo is what the header's check knows of a kind: its name, and how long a body of it can be, in bytes. Because
 // the length is held against the kind, a header that lies can make a reader wait for, or allocate, no more than an
-// honest frame of that kind: 1 KiB for the first frame of a client, 32 bytes for a heartbeat.
+// honest frame of that kind: 1 KiB for the first frame of a client, 48 bytes for a heartbeat.
 type kindInfo struct {
 	name         string
 	min, max     uint32 // without incarnations
@@ -68,8 +69,8 @@ var kinds = [kindRecEnd]kindInfo{
 	KindReject:       {"Reject", MessageSize, MessageSize, false},
 	KindAccept:       {"Accept", MessageSize + BatchHeaderSize, MessageSize + BatchHeaderSize + BatchBytesMax + TagSize, false},
 	KindAccepted:     {"Accepted", MessageSize, MessageSize, true},
-	KindHeartbeat:    {"Heartbeat", MessageSize, MessageSize, true},
-	KindHeartbeatAck: {"HeartbeatAck", MessageSize, MessageSize, false},
+	KindHeartbeat:    {"Heartbeat", MessageSize + beatTail, MessageSize + beatTail, true},
+	KindHeartbeatAck: {"HeartbeatAck", MessageSize + beatTail, MessageSize + beatTail, false},
 	KindFetch:        {"Fetch", MessageSize, MessageSize, false},
 	KindLearn:        {"Learn", MessageSize + BatchHeaderSize, MessageSize + BatchHeaderSize + BatchBytesMax + TagSize, false},
 	KindProbe:        {"Probe", MessageSize, MessageSize, true},
@@ -83,6 +84,7 @@ var kinds = [kindRecEnd]kindInfo{
 	KindAny:          {"Any", MessageSize, MessageSize, false},
 	KindFastAccepted: {"FastAccepted", MessageSize + tagTail, MessageSize + tagTail, true},
 	KindFastChosen:   {"FastChosen", MessageSize + tagTail, MessageSize + tagTail, false},
+	KindResign:       {"Resign", MessageSize, MessageSize, false},
 
 	KindHello:      {"Hello", controlSize, controlSize + HelloBytesMax, false},
 	KindWelcome:    {"Welcome", controlSize, controlSize + ControlBytesMax, false},

@@ -59,6 +59,12 @@ const (
 	// SnapBytesMax bounds a snapshot file.
 	SnapBytesMax = 1 << 40
 
+	// LeaseSpanMax bounds a lease, in nanoseconds: 73 minutes.
+	LeaseSpanMax = 1 << 42
+
+	// StampMax bounds a clock, in nanoseconds: no sum of a stamp and a span overflows.
+	StampMax = 1 << 62
+
 	// NodesMax bounds the nodes of a cluster: sets of nodes are 64-bit masks.
 	NodesMax = 64
 

@@ -19,8 +19,9 @@ const AcceptHeadroom = HeaderSize + MessageSize
 //	Accept        Ballot, Slot, Chosen, Scope, Value
 //	Accepted      Ballot, Slot .. Slot+Count-1, Chosen
 //	Heartbeat     Ballot, Slot = highest that the receiver told a vote for, as far as the sender knows, Chosen, Round; of a
-//	              proposer of independent instances: Slot = highest in use
-//	HeartbeatAck  Ballot, Slot = last slot voted in; to a leader: for which there is no room (0: not told), Chosen, Round
+//	              proposer of independent instances: Slot = highest in use; Span = lease asked for, Stamp = when, by the sender's clock
+//	HeartbeatAck  Ballot, Slot = last slot voted in; to a leader: for which there is no room (0: not told), Chosen, Round; Span = lease
+//	              granted, Stamp = as asked
 //	Fetch         Slot .. Until = slots asked for, Chosen
 //	Learn         Ballot = of the sender's vote, Slot, Chosen, Value
 //	Probe         Ballot = the one it would prepare, Chosen
@@ -34,6 +35,7 @@ const AcceptHeadroom = HeaderSize + MessageSize
 //	Any           Ballot = the fast one, Slot = first slot that is open to any node's values, Chosen
 //	FastAccepted  as Accepted, at a fast ballot: the vote in Slot+i was for the batch with tag Tag+i
 //	FastChosen    as Chosen, at a fast ballot: the batch with tag Tag+i was chosen in Slot+i
+//	Resign        Ballot = at which the sender led and leads no more, Chosen
 //
 // Promise, Accepted, FastAccepted, HealRequest and HealReply may carry the incarnations that the sender knows of. Chosen is always the sender's chosen prefix. Value, Votes and Data are views into Frame.
 type Message struct {
@@ -49,6 +51,8 @@ type Message struct {
 	Count       uint32 // Accepted, Chosen, FastAccepted, FastChosen
 	Tag         uint64 // FastAccepted, FastChosen: of the first slot's batch (Batch.Tag); each slot's is one more
 	Round       uint64 // Heartbeat, HeartbeatAck
+	Stamp       uint64 // Heartbeat, HeartbeatAck: nanoseconds from any origin
+	Span        uint64 // Heartbeat, HeartbeatAck: nanoseconds; 0: no lease
 	Until       Slot   // Fetch
 	Trimmed     Slot   // Promise, HealReply: slots up to here are only in a snapshot
 	Part, Parts uint16 // Promise, HealReply: part Part (from 0) of Parts
@@ -161,6 +165,8 @@ func (m *Message) decodeTail(tail []byte) (err error) {
 		}
 	case KindFastAccepted, KindFastChosen:
 		m.Tag = le.Uint64(tail)
+	case KindHeartbeat, KindHeartbeatAck:
+		m.Stamp, m.Span = le.Uint64(tail), le.Uint64(tail[8:])
 	}
 	return err
 }
@@ -198,7 +204,9 @@ func (m *Message) check() error {
 			m.Tag != 0 && m.Tag+uint64(m.Count-1) >= m.Tag
 	case KindAny:
 		ok = m.Ballot != 0 && m.Slot != 0
-	case KindHeartbeat, KindHeartbeatAck, KindProbe, KindProbeAck:
+	case KindHeartbeat, KindHeartbeatAck:
+		ok = m.Ballot != 0 && m.Stamp <= StampMax && m.Span <= LeaseSpanMax
+	case KindProbe, KindProbeAck, KindResign:
 		ok = m.Ballot != 0
 	case KindFetch:
 		ok = m.Slot != 0 && m.Until >= m.Slot
@@ -283,6 +291,8 @@ func (m *Message) Encode(c ClusterID) *Buffer {
 		tail = len(m.Members)
 	case KindFastAccepted, KindFastChosen:
 		tail = tagTail
+	case KindHeartbeat, KindHeartbeatAck:
+		tail = beatTail
 	}
 	size := AcceptHeadroom + tail + len(m.Incarnations)
 	f := Get(size)
@@ -308,6 +318,9 @@ func (m *Message) Encode(c ClusterID) *Buffer {
 		copy(rest, m.Members)
 	case KindFastAccepted, KindFastChosen:
 		le.PutUint64(rest, m.Tag)
+	case KindHeartbeat, KindHeartbeatAck:
+		le.PutUint64(rest, m.Stamp)
+		le.PutUint64(rest[8:], m.Span)
 	}
 	seal(p)
 	return f

@@ -186,6 +186,8 @@ func genMessage(t *rapid.T) Message {
 		m.Slot = min(m.Slot, SlotMax-AcceptedMax)
 	case KindHeartbeat, KindHeartbeatAck:
 		m.Round = rapid.Uint64().Draw(t, "round")
+		m.Stamp = rapid.Uint64Range(0, StampMax).Draw(t, "stamp")
+		m.Span = rapid.Uint64Range(0, LeaseSpanMax).Draw(t, "span")
 	case KindFetch:
 		m.Until = Slot(rapid.Uint64Min(uint64(m.Slot)).Draw(t, "until"))
 	case KindProbeAck:
@@ -397,10 +399,10 @@ func TestClientRoundTrip(t *testing.T) {
 			gotQuery.Request != query.Request || gotQuery.Mode != query.Mode || !bytes.Equal(gotQuery.Body, query.Body) {
 			t.Fatalf("sent %+v, decoded %+v, %v", query, gotQuery, err)
 		}
-		answer := Answer{Request: request, Status: status, Leader: from, Slot: anySlot(t, "slot", 0), Body: anyBytes(300).Draw(t, "answer")}
+		answer := Answer{Request: request, Status: status, Leader: from, Slot: anySlot(t, "slot", 0), Epoch: anyBallot(t, "epoch"), Body: anyBytes(300).Draw(t, "answer")}
 		var gotAnswer Answer
 		if err := DecodeAnswer(frame(func() { AppendAnswer(f, cluster, group, from, &answer) }), &gotAnswer); err != nil ||
-			gotAnswer.Request != request || gotAnswer.Status != status || gotAnswer.Leader != from || gotAnswer.Slot != answer.Slot || !bytes.Equal(gotAnswer.Body, answer.Body) {
+			gotAnswer.Request != request || gotAnswer.Status != status || gotAnswer.Leader != from || gotAnswer.Slot != answer.Slot || gotAnswer.Epoch != answer.Epoch || !bytes.Equal(gotAnswer.Body, answer.Body) {
 			t.Fatalf("sent %+v, decoded %+v, %v", answer, gotAnswer, err)
 		}
 		control := Control{
@@ -430,6 +432,7 @@ func genReply(t *rapid.T, request uint64, status Status) Reply {
 		Request: request, Status: status, Leader: NodeID(rapid.Uint32().Draw(t, "leader")),
 		Slot: anySlot(t, "slot", 0), Index: rapid.Uint32Range(0, BatchBlocksMax-1).Draw(t, "index"),
 		Session: SessionID(rapid.Uint64().Draw(t, "session")), First: Seq(rapid.Uint64().Draw(t, "first")),
+		Epoch: anyBallot(t, "epoch"),
 	}
 	switch {
 	case status != StatusOK:

@@ -172,6 +172,7 @@ func TestClientFrameRefusals(t *testing.T) {
 		{"reserved 10", KindReply, 1, set(body(0, 1, 1, 0, 0), 10, 1), false},
 		{"reserved 52", KindReply, 1, set(body(0, 1, 1, 0, 0), 52, 1), false},
 		{"slot", KindReply, 1, set(body(0, 1, 1, 0, 0), 23, 1), false},
+		{"epoch of no node", KindReply, 1, set(body(0, 1, 1, 0, 0), 60, 1), false},
 		{"index", KindReply, 1, set(set(body(0, 1, 1, 0, 0), 24, 255), 25, 255), false},
 
 		{"query", KindQuery, 0, make([]byte, querySize), true},
@@ -183,6 +184,7 @@ func TestClientFrameRefusals(t *testing.T) {
 		{"answer status", KindAnswer, 1, set(make([]byte, answerSize), 8, byte(statusEnd)), false},
 		{"answer status 256", KindAnswer, 1, set(make([]byte, answerSize), 9, 1), false},
 		{"answer slot", KindAnswer, 1, set(make([]byte, answerSize), 23, 1), false},
+		{"answer epoch of no node", KindAnswer, 1, set(make([]byte, answerSize), 28, 1), false},
 		{"welcome", KindWelcome, 1, control(0), true},
 		{"welcome status", KindWelcome, 1, control(byte(statusEnd)), false},
 		{"propose", KindPropose, 0, append(make([]byte, 16), block(1, 1, 1, nil)...), true},

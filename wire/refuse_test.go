@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -34,7 +35,7 @@ func TestDamageIsSeen(t *testing.T) {
 // TestHeaderRefusals: bytes that are no frame of ours are taken for one, or refused with an error that sends the
 // reader of a log looking in the wrong place.
 func TestHeaderRefusals(t *testing.T) {
-	good := forge(KindHeartbeat, testCluster, 1, 2, make([]byte, MessageSize))
+	good := forge(KindProbe, testCluster, 1, 2, make([]byte, MessageSize))
 	set := func(at int, with ...byte) []byte {
 		p := bytes.Clone(good)
 		copy(p[at:], with)
@@ -53,14 +54,14 @@ func TestHeaderRefusals(t *testing.T) {
 		{"zeros", make([]byte, 64), ErrMagic, ""},
 		{"version", set(4, 3), ErrVersion, "got version 3, this build speaks 2"},
 		{"kind 0", set(5, 0), ErrKind, "0"},
-		{"kind between", set(5, byte(kindPeerEnd)), ErrKind, fmt.Sprint(byte(kindPeerEnd))},
+		{"kind between", set(5, byte(kindPeerEnd)), ErrKind, strconv.Itoa(int(kindPeerEnd))},
 		{"kind 31", set(5, 31), ErrKind, "31"},
 		{"kind 255", set(5, 255), ErrKind, "255"},
 		{"reserved", set(7, 1), ErrFormat, "reserved"},
 		{"incarnations where none belong", forge(KindReject, 1, 1, 1, make([]byte, MessageSize+12))[:32], ErrTooLong, "44"},
 		{"incarnations that are not there", set(6, 1), ErrFormat, "at least 44"},
 		{"more incarnations than nodes", set(6, NodesMax+1), ErrFormat, "65 incarnations"},
-		{"length of 4 GiB", set(24, 255, 255, 255, 255), ErrTooLong, "Heartbeat body of 4294967295 bytes, limit 32"},
+		{"length of 4 GiB", set(24, 255, 255, 255, 255), ErrTooLong, "Probe body of 4294967295 bytes, limit 32"},
 		{"length of one more", set(24, MessageSize+1), ErrTooLong, "33"},
 		{"length of one less", set(24, MessageSize-1), ErrFormat, "31"},
 		{"length 0", set(24, 0, 0, 0, 0), ErrFormat, "0 bytes"},
@@ -84,6 +85,9 @@ func TestHeaderRefusals(t *testing.T) {
 		t.Errorf("bytes after the frame: %v", err)
 	}
 }
+
+// beat is the tail of a Heartbeat.
+func beat(stamp, span uint64) []byte { return le.AppendUint64(le.AppendUint64(nil, stamp), span) }
 
 // message encodes the fixed part of a message and a tail, unchecked.
 func message(b Ballot, slot, chosen Slot, word uint64, tail ...byte) []byte {
@@ -166,8 +170,14 @@ func TestSenselessMessages(t *testing.T) {
 		{"fast chosen", KindFastChosen, message(b, 10, 9, 3, 1, 0, 0, 0, 0, 0, 0, 1), true},
 		{"fast chosen at no ballot", KindFastChosen, message(0, 10, 9, 3, 1, 0, 0, 0, 0, 0, 0, 1), false},
 
-		{"heartbeat", KindHeartbeat, message(b, 0, 0, top), true},
-		{"heartbeat without a ballot", KindHeartbeat, message(0, 0, 0, 1), false},
+		{"heartbeat", KindHeartbeat, message(b, 0, 0, top, beat(StampMax, LeaseSpanMax)...), true},
+		{"heartbeat without a ballot", KindHeartbeat, message(0, 0, 0, 1, beat(0, 0)...), false},
+		{"heartbeat for too long a lease", KindHeartbeat, message(b, 0, 0, 1, beat(0, LeaseSpanMax+1)...), false},
+		{"heartbeat ack of a time that overflows", KindHeartbeatAck, message(b, 0, 0, 1, beat(StampMax+1, 1)...), false},
+		{"heartbeat without its tail", KindHeartbeat, message(b, 0, 0, 1), false},
+		{"resign", KindResign, message(b, 0, 0, 0), true},
+		{"resign from no ballot", KindResign, message(0, 0, 0, 0), false},
+		{"resign with a word", KindResign, message(b, 0, 0, 1), false},
 		{"probe without a ballot", KindProbe, message(0, 0, 0, 0), false},
 		{"probe ack of 2", KindProbeAck, message(b, 0, 0, 2), false},
 		{"reject", KindReject, message(b, 0, 0, uint64(b)+1<<32), true},

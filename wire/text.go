@@ -44,13 +44,15 @@ func (m *Message) text(value func(Batch) string) string {
 	case KindAny:
 		return fmt.Sprintf("Any %v from slot %d", m.Ballot, m.Slot)
 	case KindHeartbeat:
-		return fmt.Sprintf("Heartbeat %v chosen %d round %d", m.Ballot, m.Chosen, m.Round)
+		return fmt.Sprintf("Heartbeat %v chosen %d round %d", m.Ballot, m.Chosen, m.Round) + m.spanText("asks for")
 	case KindHeartbeatAck:
 		s := fmt.Sprintf("HeartbeatAck %v round %d", m.Ballot, m.Round)
 		if m.Slot != 0 {
 			s += fmt.Sprintf(", slot %d", m.Slot)
 		}
-		return s
+		return s + m.spanText("grants")
+	case KindResign:
+		return fmt.Sprintf("Resign %v", m.Ballot)
 	case KindFetch:
 		return fmt.Sprintf("Fetch slots %d..%d", m.Slot, m.Until)
 	case KindMembers:
@@ -77,6 +79,14 @@ func (m Membership) String() string {
 		return fmt.Sprintf("of%s, made from slot %d", s, m.Base)
 	}
 	return fmt.Sprintf("of%s, chosen in slot %d, from slot %d on", s, m.Slot, m.From)
+}
+
+// spanText prints the lease that is asked for or granted.
+func (m *Message) spanText(verb string) string {
+	if m.Span == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %s %d from %d", verb, m.Span, m.Stamp)
 }
 
 // LivesText prints incarnations: the counting half, the other is random.

@@ -53,6 +53,11 @@ const (
 	SuspectVotes
 	HealCountsSelf
 	ExpiredProposed
+	LeaseFromReceipt
+	LeaseWithoutDrift
+	LeaseBeforeBarrier
+	LeaseNotRechecked
+	GrantForgotten
 	simulated
 
 	// Those below take a fault that the simulator's disks do not have, or one at the very operation, and are found by the
@@ -99,7 +104,9 @@ var names = [bugs]string{
 	"install forgets the promise", "failed sync retried", "emptied directory votes", "ballot read when the write ends", "random number in apply",
 	"stalled disk leads", "lowest vote wins", "new leader proposes over votes", "bad group in the middle taken for the end",
 	"write lost", "acks of a snapshot ignored", "sessions unbounded",
-	"suspect votes", "healing counts the healed", "expired block proposed", "", "zeros taken for the end of the log", "segment's name not synced", "segment reused before the trim is durable",
+	"suspect votes", "healing counts the healed", "expired block proposed",
+	"lease counted from receive time", "lease without drift", "lease before the barrier", "lease not re-checked after a pause", "grant forgotten at restart",
+	"", "zeros taken for the end of the log", "segment's name not synced", "segment reused before the trim is durable",
 	"recovered records not made durable", "torn tail not wiped", "snapshot's name not synced",
 	"received part kept after a failed sync", "segments given up by a mark that found no room", "rotten snapshot never replaced",
 	"incarnation ignored", "ballots left out by a healed node are used after a restart",
