@@ -19,6 +19,7 @@ const (
 	applyChosen   applyKind = iota // a slot to execute
 	applyReads                     // queries to answer once their slot is applied
 	applyQuery                     // a query of the state as it is
+	applyLease                     // a query to answer by lease once its slot is applied
 	applyRestore                   // replace the state by a snapshot's
 	applyStatus                    // a look at the state
 	applySnapshot                  // see whether a snapshot is due
@@ -57,6 +58,7 @@ type applier struct {
 
 	applied wire.Slot
 	ballot  wire.Ballot // of the applied slot
+	epoch   wire.Ballot // of the replies to those who wait for the slot
 	dead    bool        // a restore failed: the state must not be used
 
 	run     applyRun
@@ -141,7 +143,7 @@ func (a *applier) drop(it *applyItem) {
 		}
 	case applyReads:
 		it.reads.fail(a.g, wire.StatusClosed)
-	case applyQuery:
+	case applyQuery, applyLease:
 		it.query.fail(a.g, wire.StatusClosed)
 	case applyRestore:
 		it.done <- ErrClosed
@@ -166,7 +168,15 @@ func (a *applier) take(it *applyItem) {
 		}
 		a.answerReads(it.reads)
 	case applyQuery:
-		a.answerQuery(it.query)
+		a.answerQuery(it.query, wire.Ballot(a.g.epoch.Load()))
+	case applyLease:
+		if it.query.from > a.applied {
+			b := getReadBatch()
+			b.queries, b.slot, b.byLease = append(b.queries, it.query), it.query.from, true
+			a.waiting = append(a.waiting, b)
+			return
+		}
+		a.byLease(it.query)
 	case applyRestore:
 		err := a.restore(it.file)
 		a.dead = err != nil
@@ -202,7 +212,7 @@ func (a *applier) slot(it *applyItem) {
 	}
 	var waiters []Completion
 	if it.flight != nil {
-		waiters = it.flight.waiters
+		waiters, a.epoch = it.flight.waiters, it.flight.ballot
 	}
 	a.execute(c.Slot, c.Value, waiters)
 	c.Frame.Release()
@@ -373,6 +383,7 @@ func (a *applier) reply(blk wire.Block) *wire.Reply {
 // complete gives the result to whoever waits for block i.
 func (a *applier) complete(i int) {
 	if a.run.waiters != nil {
+		a.result.Epoch = a.epoch
 		if plant.Is(plant.RepliesSwapped) {
 			i = (i + 1) % len(a.run.waiters)
 		}
@@ -396,17 +407,37 @@ func (a *applier) answerWaiting() {
 
 func (a *applier) answerReads(b *readBatch) {
 	for _, q := range b.queries {
-		a.answerQuery(q)
+		if b.byLease {
+			a.byLease(q)
+		} else {
+			a.answerQuery(q, b.epoch)
+		}
 	}
 	putReadBatch(b)
 }
 
-func (a *applier) answerQuery(q *query) {
-	if q.until != 0 && q.expired(a.g.node.nanotime()) {
-		a.g.count.expired.Inc()
-		q.fail(a.g, wire.StatusExpired)
+func (a *applier) answerQuery(q *query, epoch wire.Ballot) {
+	if a.expire(q) {
 		return
 	}
+	ans := a.answerTo(q)
+	ans.Epoch = epoch
+	a.g.count.queries.Inc()
+	q.finish(a.g, &ans)
+}
+
+// expire refuses a query for whose answer nobody waits any more.
+func (a *applier) expire(q *query) bool {
+	if q.until == 0 || !q.expired(a.g.node.nanotime()) {
+		return false
+	}
+	a.g.count.expired.Inc()
+	q.fail(a.g, wire.StatusExpired)
+	return true
+}
+
+// answerTo asks the state machine. What the answer points to is good until the next call.
+func (a *applier) answerTo(q *query) wire.Answer {
 	ans := wire.Answer{Slot: a.applied}
 	body, err := a.sm.Query(a.answer[:0], q.req)
 	switch {
@@ -420,8 +451,7 @@ func (a *applier) answerQuery(q *query) {
 	if body != nil {
 		a.answer = body[:0]
 	}
-	a.g.count.queries.Inc()
-	q.finish(a.g, &ans)
+	return ans
 }
 
 // restore replaces state and sessions by those of a snapshot. Any error leaves them unusable.

@@ -75,6 +75,13 @@ type Config struct {
 	Backoff paxos.Backoff
 	Learn   paxos.Learn
 
+	// Lease is how long the leader may answer reads by itself after a majority of the nodes has heard of it (Group.QueryLease,
+	// wire.QueryLease): that long they elect nobody else, also if it is dead, and a node that restarts elects nobody at all for so
+	// long. LeaseDrift is by how much two nodes' clocks may differ in the time of a lease: default an eighth of it, far more than clocks
+	// of working machines do. Default 0: no leases, and such reads ask a quorum. Mode multi. The same on every node; to
+	// change it let no node run for the length of the longer one.
+	Lease, LeaseDrift time.Duration
+
 	Window          int           // slots in flight; default 32
 	BatchBytes      int           // closes a batch; default 1 MiB
 	BatchDelay      time.Duration // how long a block waits for company while others are in flight; default 0
@@ -132,6 +139,9 @@ func (c *Config) validate() error {
 	fault(c.NewStateMachine == nil, "no state machine")
 	fault(c.Groups < 1 || c.Groups > groupsMax, "%d groups: need 1 to %d", c.Groups, groupsMax)
 	fault(c.Tick < time.Millisecond || c.Tick > time.Minute, "tick of %v: need 1ms to 1m", c.Tick)
+	beat := time.Duration(c.HeartbeatTicks) * c.Tick
+	fault(c.Lease != 0 && c.Mode != paxos.ModeMulti, "leases in mode %v: there is nobody to hold one", c.Mode)
+	fault(c.Lease != 0 && c.Lease < 3*beat, "lease of %v: need at least three heartbeats (%v)", c.Lease, 3*beat)
 	fault(c.SnapshotBytes < 0, "SnapshotBytes %d is negative", c.SnapshotBytes)
 	fault(c.RetainBytes < 0, "RetainBytes %d is negative", c.RetainBytes)
 	if c.Transport == nil {
@@ -164,6 +174,7 @@ func (c *Config) paxos(g wire.GroupID) paxos.Config {
 		Cluster: c.Cluster, Group: g, Self: c.Node, Nodes: c.nodes(),
 		Mode: c.Mode, Backoff: c.Backoff, Learn: c.Learn, Quorums: c.Quorums,
 		Window: c.Window, HeartbeatTicks: c.HeartbeatTicks, ElectionTicks: c.ElectionTicks,
+		Lease: int64(c.Lease), LeaseDrift: int64(c.LeaseDrift), Fresh: c.Bootstrap,
 		Seed: c.Seed ^ uint64(g)*0x9e3779b97f4a7c15,
 	}
 }

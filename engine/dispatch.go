@@ -141,6 +141,7 @@ func (l *loop) event(e *paxos.Event) {
 	switch e.Kind {
 	case paxos.EventLeading:
 		l.leading, l.ballot = true, e.Ballot
+		g.epoch.Store(max(g.epoch.Load(), uint64(e.Ballot)))
 		g.count.elections.Inc()
 		log.Info("leading", "slot", uint64(e.Slot), "holes", e.Holes, "reproposed", e.Reproposed)
 	case paxos.EventLost:
@@ -156,6 +157,7 @@ func (l *loop) event(e *paxos.Event) {
 	case paxos.EventFinishing:
 		log.Debug("finishing a slot of others", "slot", uint64(e.Slot))
 	case paxos.EventFollowing:
+		g.epoch.Store(max(g.epoch.Load(), uint64(e.Ballot)))
 		log.Info("following", "peer", uint32(e.Peer))
 	case paxos.EventProbing:
 		log.Debug("probing")
@@ -219,7 +221,7 @@ func (g *Group) failFlight(f *flight, s wire.Status) {
 // refuse completes a block without a result.
 func (g *Group) refuse(c Completion, s wire.Status) {
 	r := Result{}
-	r.Status = s
+	r.Status, r.Epoch = s, wire.Ballot(g.epoch.Load())
 	if s == wire.StatusNotLeader {
 		r.Leader = wire.NodeID(g.leader.Load())
 		r.Addr = g.node.c.Members[r.Leader]

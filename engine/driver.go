@@ -46,7 +46,8 @@ type GroupDriver struct {
 
 // DriverConfig is what a driven node has instead of the machine. All fields but Limits are required.
 type DriverConfig struct {
-	Now    func() int64                                                   // the clock, nanoseconds from any origin
+	Now    func() int64                                                   // the clock, nanoseconds from any origin; it may jump
+	Clock  func() int64                                                   // the clock of leases, nanoseconds from any origin: monotonic
 	Salt   func() uint64                                                  // random numbers for log segments
 	Core   func(*paxos.Config)                                            // may change a core's configuration
 	Event  func(wire.GroupID, paxos.Event)                                // is told of each transition
@@ -176,6 +177,15 @@ func (d *GroupDriver) Turn(tick bool) {
 
 // Gone tells the node what a transport sees when a peer's process ends; it need not be true.
 func (d *Driver) Gone(id wire.NodeID) { d.n.peerGone(id) }
+
+// Lease is the lease as it is published: Until is of DriverConfig.Clock.
+func (d *GroupDriver) Lease() paxos.Lease {
+	s := &d.g.lease
+	return paxos.Lease{Ballot: wire.Ballot(s.ballot.Load()), Until: s.until.Load(), From: wire.Slot(s.from.Load())}
+}
+
+// LeaseReads is how many queries were answered by lease.
+func (d *GroupDriver) LeaseReads() uint64 { return d.g.count.leaseReads.Load() }
 
 // TurnDue says whether the loop has something to do.
 func (d *GroupDriver) TurnDue() bool {

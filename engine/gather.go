@@ -9,10 +9,11 @@ import (
 
 // CommandResult is the outcome of a command given to Group.Go. It and what it points to die when CommandDone returns.
 type CommandResult struct {
-	Err    error     // nil: executed. ErrUnknown: may be; every other error: certainly not
-	Result []byte    // the state machine's
-	Slot   wire.Slot // where the command was chosen
-	Index  int       // from 0 up among those that are told one after the other: one reading of a clock may do for them
+	Err    error       // nil: executed. ErrUnknown: may be; every other error: certainly not
+	Result []byte      // the state machine's
+	Slot   wire.Slot   // where the command was chosen
+	Epoch  wire.Ballot // of the leadership that answers: see wire.Reply
+	Index  int         // from 0 up among those that are told one after the other: one reading of a clock may do for them
 }
 
 // CommandDone receives the outcome of a command given to Group.Go: exactly once, from a goroutine of the engine that other
@@ -40,7 +41,7 @@ var gatheredPool = sync.Pool{New: func() any { return new(gathered) }}
 
 // Complete implements Completion.
 func (b *gathered) Complete(r *Result) {
-	b.result = CommandResult{Err: r.Err(), Slot: r.Slot}
+	b.result = CommandResult{Err: r.Err(), Slot: r.Slot, Epoch: r.Epoch}
 	it := r.Iter()
 	for i, d := range b.dones {
 		b.dones[i] = nil

@@ -41,6 +41,7 @@ type Group struct {
 
 	// Published by their owners for everybody.
 	leader      atomic.Uint32 // by the loop: node id of whom clients are sent to, 0 not known
+	epoch       atomic.Uint64 // by the loop: the highest ballot that a node is known to have led at
 	durable     atomic.Uint64 // by the syncer: the replica's own record number
 	installed   atomic.Uint64 // by the applier: slot of the last restored snapshot; stored before applied
 	applied     atomic.Uint64 // by the applier: slot
@@ -53,6 +54,7 @@ type Group struct {
 	snapRotten  atomic.Uint64 // slot of the newest snapshot that was found damaged, until a new one is being written
 	suspect     atomic.Bool   // the replica is suspect; counted in Node.suspects
 
+	lease        leaseState
 	clientBytes  atomic.Int64 // see Limits
 	syncBacklog  atomic.Int64 // see Limits
 	applyBacklog atomic.Int64 // see Limits
@@ -157,9 +159,16 @@ func (g *Group) ask(q *query, mode wire.QueryMode) {
 		q.fail(g, wire.StatusBusy)
 		return
 	}
-	if mode == wire.QueryStale {
+	switch mode {
+	case wire.QueryStale:
 		g.applier.put(applyItem{kind: applyQuery, query: q})
 		return
+	case wire.QueryLease:
+		var ok bool
+		if q.ballot, q.from, ok = g.lease.take(g.node); ok {
+			g.applier.put(applyItem{kind: applyLease, query: q})
+			return
+		}
 	}
 	if !g.mailbox.PutUrgent(event{kind: eventQuery, query: q}) {
 		q.fail(g, wire.StatusClosed)
@@ -251,6 +260,11 @@ func (q *question) answered(a *wire.Answer, addr string) {
 // Errors: ErrTooLarge, ErrBusy, ErrClosed, *NotLeaderError, ctx's, the state machine's. None has any effect.
 func (g *Group) Query(ctx context.Context, req []byte) ([]byte, error) {
 	return g.query(ctx, req, wire.QueryLinearizable)
+}
+
+// QueryLease is Query, answered by the leader's lease (Config.Lease) without asking anybody. A leader without one asks a quorum.
+func (g *Group) QueryLease(ctx context.Context, req []byte) ([]byte, error) {
+	return g.query(ctx, req, wire.QueryLease)
 }
 
 // QueryStale asks the state machine of this replica as it is, which may be arbitrarily old. Errors as for Query, without
@@ -358,6 +372,7 @@ func (g *Group) metrics(reset bool) Metrics {
 		Queue: g.stages.queue.read(reset), Batch: g.stages.batch.read(reset), WAL: g.stages.wal.read(reset),
 		Quorum: g.stages.quorum.read(reset), Apply: g.stages.apply.read(reset),
 		Slots: c.slots.Load(), Noops: c.noops.Load(), Blocks: c.blocks.Load(), Commands: c.commands.Load(),
+		LeaseReads: c.leaseReads.Load(), LeaseLapses: c.leaseLapses.Load(),
 		Repeats: c.repeats.Load(), Refused: c.refused.Load(), Malformed: c.malformed.Load(), Queries: c.queries.Load(),
 		Busy: c.busy.Load() + c.busyLoop.Load(), Expired: c.expired.Load(), PeerFrames: c.peerFrames.Load(), PeerDropped: c.peerDropped.Load(),
 		PeerInvalid: c.peerInvalid.Load(), Elections: c.elections.Load(), LossesOfLead: c.losses.Load(),

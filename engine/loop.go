@@ -167,6 +167,7 @@ func (l *loop) settle() {
 func (l *loop) turn(tick bool) {
 	l.events = l.g.mailbox.Swap(l.events)
 	l.now = l.g.node.nanotime()
+	l.core.Clock(l.g.node.leaseTime()) // after the swap: what was taken arrived before
 	for i := range l.events {
 		l.handle(&l.events[i])
 	}
@@ -176,7 +177,9 @@ func (l *loop) turn(tick bool) {
 	}
 	l.pump()
 	l.askReads()
-	l.dispatch(l.core.Output())
+	out := l.core.Output()
+	l.publishLease()
+	l.dispatch(out)
 	l.feedAll()
 	if tick {
 		l.tock()
@@ -406,7 +409,7 @@ func (l *loop) askReads() {
 	outcome := l.core.Read(l.token)
 	if outcome == paxos.Taken {
 		b := getReadBatch()
-		b.queries = append(b.queries, l.asked...)
+		b.queries, b.epoch = append(b.queries, l.asked...), l.ballot
 		l.reads[l.token] = b
 	} else {
 		status := wire.StatusNotLeader
@@ -480,7 +483,15 @@ func (l *loop) shutdown() {
 	for _, token := range slices.Sorted(maps.Keys(l.reads)) { // in the order of asking, so that a simulated run repeats
 		l.reads[token].fail(l.g, wire.StatusClosed)
 	}
-	discard(l.core.Output())
+	l.g.lease.publish(paxos.Lease{})
+	l.core.Resign("its node stops")
+	out := l.core.Output()
+	for _, m := range out.Messages {
+		if m.Gate == 0 { // what waits for the disk is not sent any more
+			l.g.node.net.Send(m.To, m.Frame.Retain())
+		}
+	}
+	discard(out)
 	l.core.Close()
 	l.g.applier.close()
 }

@@ -37,6 +37,8 @@ type Metrics struct {
 	Refused       uint64 `json:"refused"`        // blocks that are chosen but not executed: session gone, invalid
 	Malformed     uint64 `json:"malformed"`      // slots whose value does not decode
 	Queries       uint64 `json:"queries"`        // answered
+	LeaseReads    uint64 `json:"lease_reads"`    // of the queries: answered by the leader's lease
+	LeaseLapses   uint64 `json:"lease_lapses"`   // times a lease was over when the state had been read, and a quorum was asked
 	Busy          uint64 `json:"busy"`           // proposals and queries turned away
 	Expired       uint64 `json:"expired"`        // proposals and queries refused because their patience had run out
 	PeerFrames    uint64 `json:"peer_frames"`    // from peers, taken
@@ -171,8 +173,8 @@ type counters struct {
 	_                                                                                [64]byte
 
 	// The applier's.
-	slots, noops, blocks, commands, repeats, refused, malformed, queries atomic.Uint64
-	_                                                                    [64]byte
+	slots, noops, blocks, commands, repeats, refused, malformed, queries, leaseReads, leaseLapses atomic.Uint64
+	_                                                                                             [64]byte
 
 	// Of connections and rare goroutines.
 	peerDropped, busy, snapshots, snapInstalls, snapSent atomic.Uint64

@@ -12,6 +12,10 @@ type query struct {
 	req   []byte
 	to    answerer
 	until int64 // nanotime from which on nobody waits for the answer any more; 0: for ever
+
+	// By lease: what is demanded of it, and of the state. See leaseState.
+	ballot wire.Ballot
+	from   wire.Slot
 }
 
 // answerer receives the answer to a query, on a goroutine of the engine that others wait for. What a points to dies
@@ -38,7 +42,7 @@ func (q *query) finish(g *Group, a *wire.Answer) {
 	g.clientBytes.Sub(q.cost())
 	addr := ""
 	if a.Status == wire.StatusNotLeader {
-		a.Leader = wire.NodeID(g.leader.Load())
+		a.Leader, a.Epoch = wire.NodeID(g.leader.Load()), wire.Ballot(g.epoch.Load())
 		addr = g.node.c.Members[a.Leader]
 	}
 	f := q.frame
@@ -53,7 +57,9 @@ func (q *query) fail(g *Group, s wire.Status) {
 // readBatch is the queries that share a read index.
 type readBatch struct {
 	queries []*query
-	slot    wire.Slot // answer when applied
+	slot    wire.Slot   // answer when applied
+	epoch   wire.Ballot // of the leadership that was asked
+	byLease bool        // a single query by lease
 }
 
 var readBatchPool = sync.Pool{New: func() any { return new(readBatch) }}

@@ -6,7 +6,7 @@ import (
 	"github.com/paxbench/paxbench/wire"
 )
 
-// Result is the outcome of a block. The embedded Reply is complete but for Request, which belongs to the receiver;
+// Result is the outcome of a block, with the epoch (wire.Reply). The embedded Reply is complete but for Request, which belongs to the receiver;
 // Results is a view that dies when Complete returns.
 type Result struct {
 	wire.Reply

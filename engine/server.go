@@ -105,7 +105,7 @@ var clientQueryPool = sync.Pool{New: func() any { return new(clientQuery) }}
 // answered implements answerer.
 func (q *clientQuery) answered(a *wire.Answer, _ string) {
 	a.Request = q.request
-	f := wire.Get(wire.HeaderSize + 24 + len(a.Body))
+	f := wire.Get(wire.AnswerSize + len(a.Body))
 	wire.AppendAnswer(f, q.link.node.c.Cluster, q.group, q.link.node.c.Node, a)
 	q.link.conn.Send(f)
 	*q = clientQuery{}

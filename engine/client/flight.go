@@ -254,7 +254,7 @@ func (s *results) block(b *block, r *wire.Reply, err error, now int64) {
 	}
 	if b.whole != nil {
 		s.all = BlockResult{
-			Err: err, Slot: r.Slot, Index: r.Index, Session: b.session, First: b.first, Count: b.count,
+			Err: err, Slot: r.Slot, Index: r.Index, Epoch: r.Epoch, Session: b.session, First: b.first, Count: b.count,
 			SentNanos: b.sent, DoneNanos: now,
 		}
 		if err == nil {
@@ -263,7 +263,7 @@ func (s *results) block(b *block, r *wire.Reply, err error, now int64) {
 		b.whole.BlockDone(&s.all)
 		return
 	}
-	s.one = Result{Err: err, Slot: r.Slot, Index: r.Index, Session: b.session}
+	s.one = Result{Err: err, Slot: r.Slot, Index: r.Index, Epoch: r.Epoch, Session: b.session}
 	var it wire.CommandIter
 	if err == nil {
 		it = r.Iter()

@@ -19,7 +19,8 @@ type query struct {
 }
 
 // Query asks the state machine and waits for the answer, which the caller owns. Linearizable: the answer reflects
-// every command that was answered before the call. Stale: it is the present node's state as it is.
+// every command that was answered before the call. Lease: the same, cheaper while the leader holds a lease. Stale: it is the present
+// node's state as it is.
 //
 // A query changes nothing, so it is simply asked again when there is no answer. Errors: ErrTimeout, ErrBusy,
 // ErrClosed, ErrInvalid (with the state machine's text), ErrTooLarge, and ctx's.
@@ -151,7 +152,7 @@ func (c *Client) answer(l *link, f *wire.Buffer) {
 	delete(c.queries, a.Request)
 	c.dispatching++
 	c.mu.Unlock()
-	l.results.one = Result{Err: err, Reply: a.Body, Slot: a.Slot}
+	l.results.one = Result{Err: err, Reply: a.Body, Slot: a.Slot, Epoch: a.Epoch}
 	q.done.Done(&l.results.one)
 	c.mu.Lock()
 	c.dispatching--

@@ -15,6 +15,7 @@ type Result struct {
 	Reply   []byte         // the state machine's result or answer
 	Slot    wire.Slot      // where the command was chosen; of a query: every slot up to here was applied
 	Index   uint32         // its block's index in that slot's batch
+	Epoch   wire.Ballot    // of the leadership that answered; see wire.Reply
 	Session wire.SessionID // with Seq also after an error, if the command was ever sent
 	Seq     wire.Seq
 }
@@ -36,6 +37,7 @@ type BlockResult struct {
 	Err       error            // nil: done
 	Slot      wire.Slot        // where the block was chosen
 	Index     uint32           // its index in that slot's batch: (Slot, Index) orders all blocks of a group
+	Epoch     wire.Ballot      // of the leadership that answered; see wire.Reply
 	Session   wire.SessionID   // with First also after an error, if the block was ever sent
 	First     wire.Seq         // sequence number of the first command
 	Count     int              // commands

@@ -21,6 +21,10 @@ func (r *Replica) onPrepare(m *wire.Message) {
 		return
 	}
 	if m.Ballot > r.promised {
+		if r.leasedFrom(m.From) {
+			r.leased++
+			return // no answer: it asks again
+		}
 		r.raise(m.Ballot, "another node prepares")
 		r.leader = 0
 	}
@@ -91,6 +95,7 @@ func (r *Replica) promiseSlot(to wire.NodeID, b wire.Ballot, s wire.Slot) {
 // raise lifts the promise to b, ending whatever this replica was doing at a lower ballot.
 func (r *Replica) raise(b wire.Ballot, why string) {
 	if r.role != Follower {
+		r.lease.granted = false
 		r.stepDown(why)
 	}
 	r.recordPromise(b)

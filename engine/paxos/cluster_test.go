@@ -43,6 +43,8 @@ type testNode struct {
 	suspect  string      // why; "" if it is trusted
 	vouched  bool        // by an operator
 	starts   uint64
+	clock    int64                // what its clock shows at time 0
+	rate     float64              // of its clock: how much it advances in a unit of time
 	proposed map[wire.Slot]string // payloads that Propose took, by the slot where they are now
 }
 
@@ -66,6 +68,8 @@ type simCluster struct {
 	trace    *trace               // nil: not a trace test
 	configs  Memberships          // every one, in the order in which they were chosen
 	rotted   bool                 // disks have lost what was durable
+	time     int64                // true
+	asked    []leaseRead
 }
 
 func newTestCluster(t testing.TB, n int, cfg Config) *simCluster {
@@ -209,7 +213,9 @@ func (c *simCluster) start(nd *testNode) {
 	nd.base, nd.synced, nd.lsn, nd.waiting = len(nd.disk), len(nd.disk), 0, nil
 	nd.applied = nd.snapshot
 	nd.proposed = map[wire.Slot]string{}
+	cfg.Fresh = nd.starts == 1
 	nd.r = New(cfg, st)
+	nd.r.Clock(nd.now(c))
 	if nd.r.chosen < vouched {
 		c.t.Fatalf("RECOVERY: node %d knew slots up to %d when it last promised, and up to %d after a restart", nd.id, vouched, nd.r.chosen)
 	}
@@ -513,12 +519,17 @@ func (c *simCluster) hand(p packet) {
 	}
 	f := wire.GetCopy(p.frame)
 	m := mustDecode(f)
+	nd.r.Clock(nd.now(c))
 	nd.r.Step(&m)
 	f.Release()
 	c.collect(nd)
 }
 
 func (c *simCluster) tick(nd *testNode) {
+	if nd.rate == 0 {
+		nd.clock++ // a story counts time in ticks
+	}
+	nd.r.Clock(nd.now(c))
 	nd.r.Tick()
 	c.collect(nd)
 }
@@ -569,6 +580,55 @@ func (c *simCluster) read(nd *testNode) {
 	c.collect(nd)
 }
 
+// now is what a node's clock shows.
+func (nd *testNode) now(c *simCluster) int64 { return nd.clock + int64(float64(c.time)*nd.rate) }
+
+// leaseRead is a read by lease that was asked for and not answered.
+type leaseRead struct {
+	nd   *testNode
+	life uint64
+	l    Lease
+	seen wire.Slot // delivered anywhere when it was asked for
+}
+
+// readByLease asks for a read by lease, if there is one.
+func (c *simCluster) readByLease(nd *testNode) {
+	if l := nd.r.Lease(); l.Ballot != 0 && len(c.asked) < 100 {
+		c.asked = append(c.asked, leaseRead{nd, nd.starts, l, c.maxSeen})
+	}
+}
+
+// answerByLease answers read i, if it may be.
+func (c *simCluster) answerByLease(i int) {
+	q := c.asked[i]
+	c.asked = append(c.asked[:i], c.asked[i+1:]...)
+	if q.nd.r == nil || q.nd.starts != q.life || q.nd.applied < q.l.From {
+		return
+	}
+	if l := q.nd.r.Lease(); l.Ballot != q.l.Ballot || q.nd.now(c) >= l.Until {
+		c.stats["lease gone"]++
+		return
+	}
+	c.stats["lease reads"]++
+	if q.nd.applied < q.seen {
+		c.t.Fatalf("LINEARIZABILITY: read by lease asked for when slot %d was chosen is answered at slot %d", q.seen, q.nd.applied)
+	}
+}
+
+// oneHolder demands that nobody leads beside a lease.
+func (c *simCluster) oneHolder() {
+	for _, a := range c.nodes {
+		if a.r == nil || a.r.role != Leader || a.r.c.Lease == 0 || a.r.leaseUntil() <= a.now(c) {
+			continue
+		}
+		for _, b := range c.nodes {
+			if b.r != nil && b.r.role == Leader && b.r.ballot > a.r.ballot {
+				c.t.Fatalf("LEASE: node %d leads at ballot %v, the lease of node %d at ballot %v is not over", b.id, b.r.ballot, a.id, a.r.ballot)
+			}
+		}
+	}
+}
+
 // snap lets a node take a snapshot of what it applied and trim its log and disk below it.
 func (c *simCluster) snap(nd *testNode) {
 	s := nd.applied
@@ -600,6 +660,7 @@ func (c *simCluster) install(from, to *testNode) {
 // settle delivers, syncs and ticks without faults until nothing is left to do or the rounds are used up.
 func (c *simCluster) settle(rounds int, done func() bool) bool {
 	for range rounds {
+		c.time += 20
 		for len(c.net) > 0 {
 			c.deliver(0)
 		}

@@ -170,19 +170,27 @@ type Config struct {
 	Learn   Learn   // the same on all nodes
 	Quorums Quorums // the same on all nodes, and for ever
 
-	Window          int    // slots in flight; default 32, at most wire.WindowMax
-	Alpha           int    // slots from a change of the membership to the first slot that the new members decide; at least Window, the same on all nodes, and for ever; default wire.WindowMax
-	HeartbeatTicks  int    // between a leader's heartbeats; default 2
-	ElectionTicks   int    // silence before a follower probes, drawn from [ElectionTicks, 2*ElectionTicks); default 30
-	RetransmitTicks int    // before an unanswered Accept, Prepare or Fetch is sent again; default 20
-	HoleTicks       int    // ModeBasic: silence in an open slot before another finishes it, drawn from [HoleTicks, 2*HoleTicks); ModeFast: before its coordinator settles it; default 10
-	StallTicks      int    // a leader whose own disk finishes nothing for so long resigns; default 2*ElectionTicks
-	ApplyLagMax     int    // chosen slots not yet applied beyond which Propose answers Busy; default 1024
-	PromiseBytes    int    // votes in one part of a promise, in bytes; default wire.PromiseBytesMax
-	LogBytesMax     int64  // frames of chosen slots kept until Trim, beyond which no vote for more is taken; default 1 GiB
-	AheadBytesMax   int64  // frames of votes above the chosen prefix, beyond which only the next slot's is taken; default 256 MiB
-	PromiseTotalMax int64  // frames of the promises that a candidate collects, beyond which it gives up; default 1 GiB
-	Seed            uint64 // of the election jitter and of incarnations; should differ from start to start
+	Window          int   // slots in flight; default 32, at most wire.WindowMax
+	Alpha           int   // slots from a change of the membership to the first slot that the new members decide; at least Window, the same on all nodes, and for ever; default wire.WindowMax
+	HeartbeatTicks  int   // between a leader's heartbeats; default 2
+	ElectionTicks   int   // silence before a follower probes, drawn from [ElectionTicks, 2*ElectionTicks); default 30
+	RetransmitTicks int   // before an unanswered Accept, Prepare or Fetch is sent again; default 20
+	HoleTicks       int   // ModeBasic: silence in an open slot before another finishes it, drawn from [HoleTicks, 2*HoleTicks); ModeFast: before its coordinator settles it; default 10
+	StallTicks      int   // a leader whose own disk finishes nothing for so long resigns; default 2*ElectionTicks
+	ApplyLagMax     int   // chosen slots not yet applied beyond which Propose answers Busy; default 1024
+	PromiseBytes    int   // votes in one part of a promise, in bytes; default wire.PromiseBytesMax
+	LogBytesMax     int64 // frames of chosen slots kept until Trim, beyond which no vote for more is taken; default 1 GiB
+	AheadBytesMax   int64 // frames of votes above the chosen prefix, beyond which only the next slot's is taken; default 256 MiB
+	PromiseTotalMax int64 // frames of the promises that a candidate collects, beyond which it gives up; default 1 GiB
+
+	// Lease is how long a follower's grant of the leader's lease lasts, in nanoseconds of Clock; 0: no leases. LeaseDrift is how much of it
+	// two clocks may differ by while it lasts, default an eighth: lease.Drift computes it. ModeMulti. The same on all nodes: a restarted
+	// node promises nothing for the length of one lease, so one that was longer in its earlier life may be broken.
+	// A change needs a pause of one lease without any node running.
+	Lease, LeaseDrift int64
+
+	Fresh bool   // the replica never ran before: there is nothing that it may have forgotten
+	Seed  uint64 // of the election jitter and of incarnations; should differ from start to start
 }
 
 // LogBytesBound is the most bytes of frames that a replica holds for slots, none larger than frame: what full lets in, an answer
@@ -219,6 +227,7 @@ func (c Config) withDefaults() Config {
 			*p = v
 		}
 	}
+	bound(&c.LeaseDrift, (c.Lease+7)/8)
 	bound(&c.LogBytesMax, 1<<30)
 	bound(&c.AheadBytesMax, 256<<20)
 	bound(&c.PromiseTotalMax, 1<<30)
@@ -262,6 +271,8 @@ func (c Config) Validate() error {
 	fault(c.PromiseBytes < 1 || c.PromiseBytes > wire.PromiseBytesMax, "promise parts of %d bytes: need 1 to %d", c.PromiseBytes, wire.PromiseBytesMax)
 	fault(c.LogBytesMax < 1 || c.AheadBytesMax < 1 || c.PromiseTotalMax < 1, "log of %d bytes, %d ahead, promises of %d: need 1 or more",
 		c.LogBytesMax, c.AheadBytesMax, c.PromiseTotalMax)
+	fault(c.Lease < 0 || c.Lease > wire.LeaseSpanMax, "leases of %d ns: need 0 to %d", c.Lease, int64(wire.LeaseSpanMax))
+	fault(c.Lease > 0 && (c.LeaseDrift < 0 || c.LeaseDrift >= c.Lease), "leases of %d ns with a drift of %d ns: need less than the lease", c.Lease, c.LeaseDrift)
 	if len(c.Nodes) > 0 && !c.Join && int(c.Mode) < len(modeNames) {
 		errs = append(errs, c.Quorums.CheckIn(c.Mode, len(c.Nodes)))
 	}

@@ -78,6 +78,11 @@ func (r *Replica) follow(leader wire.NodeID, b wire.Ballot) {
 // and as long as a quorum hears it no probe succeeds.
 func (r *Replica) PeerGone(n wire.NodeID) {
 	r.begin()
+	r.leaderGone(n)
+}
+
+// leaderGone has a follower of node n try to elect another soon.
+func (r *Replica) leaderGone(n wire.NodeID) {
 	if r.role != Follower || n == 0 || r.leader != n {
 		return
 	}
@@ -92,6 +97,7 @@ func (r *Replica) stepDown(why string) {
 	if r.role == Leader {
 		r.event(Event{Kind: EventLost, Ballot: r.ballot, Reason: why})
 		r.failReads()
+		r.endLease()
 	}
 	if r.fast != nil {
 		r.dropAllSettling()
@@ -111,6 +117,9 @@ func (r *Replica) stepDown(why string) {
 func (r *Replica) startProbe() {
 	if r.role != Follower {
 		r.stepDown("its election failed")
+	}
+	if r.leasedFrom(r.c.Self) {
+		return // at the next tick again
 	}
 	r.restartElection()
 	next := r.ownBallot(r.counter)
@@ -142,7 +151,7 @@ func (r *Replica) onProbe(m *wire.Message) {
 	quiet := r.leader == 0 || r.now-r.heard+2*uint64(r.c.HeartbeatTicks) >= uint64(r.c.ElectionTicks)
 	near := m.Chosen >= r.trimmed && m.Chosen+2*wire.WindowMax >= r.chosen
 	r.send(m.From, &wire.Message{
-		Kind: wire.KindProbeAck, Ballot: m.Ballot, Granted: quiet && near && r.role != Leader,
+		Kind: wire.KindProbeAck, Ballot: m.Ballot, Granted: quiet && near && r.role != Leader && !r.leasedFrom(m.From),
 	}, 0)
 }
 
@@ -247,6 +256,7 @@ func (r *Replica) sendHeartbeat() {
 	for i, n := range r.nodes {
 		if (r.members | r.joining).has(i) && i != r.self {
 			m := wire.Message{Kind: wire.KindHeartbeat, Ballot: r.ballot, Slot: r.peers[i].voted, Round: r.round, Incarnations: r.stamp}
+			r.askLease(&m)
 			r.send(n, &m, 0)
 		}
 	}
@@ -273,6 +283,7 @@ func (r *Replica) onHeartbeat(m *wire.Message) {
 	if !r.hasRoom() {
 		ack.Slot = r.chosen + 1
 	}
+	r.grantLease(m, &ack)
 	r.send(m.From, &ack, 0)
 }
 
@@ -282,6 +293,7 @@ func (r *Replica) onHeartbeatAck(m *wire.Message, from int) {
 	}
 	p := &r.peers[from]
 	p.seen, p.chosen, p.crowded = r.now, max(p.chosen, m.Chosen), m.Slot != 0
+	r.leaseGranted(m, from)
 	if r.fast != nil {
 		return // that it follows says nothing of what has been chosen: see askVoted
 	}

@@ -147,6 +147,10 @@ type Status struct {
 	Ignored uint64 // messages dropped: senseless ballots, slots or senders
 	Stale   uint64 // messages refused because of a higher promise
 	Resent  uint64 // Accept frames sent again
+	Leased  uint64 // Prepares not answered because of a lease granted to another
+
+	LeaseUntil int64 // leader: until when it holds the lease, by the time of Clock; 0: it does not
+
 	Refused uint64 // values not taken because the log was full (Config.LogBytesMax, AheadBytesMax)
 
 	Basic  BasicStats // independent instances

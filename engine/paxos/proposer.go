@@ -79,6 +79,10 @@ func (r *Replica) startPrepare() {
 		r.stepDown("a higher ballot was promised")
 		return
 	}
+	if r.leasedFrom(r.c.Self) {
+		r.stepDown("it has granted a lease")
+		return
+	}
 	r.role = Preparing
 	r.counter = max(r.counter, r.ballot.Counter())
 	r.prepLSN = r.recordPromise(r.ballot)
@@ -238,6 +242,7 @@ func (r *Replica) lead(found []foundVote, ok bool) {
 	r.crowded = 0
 	r.next = r.prepFrom
 	r.settled, r.settleMark, r.lateAsked = r.newest().Slot == 0, 0, 0
+	r.beginLease()
 	if r.fast == nil { // where others propose too, reads and own votes go on
 		r.round, r.roundOpen = 0, false
 		if r.c.Learn == LearnOne {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/paxbench/paxbench/engine/paxos/lease"
 	"github.com/paxbench/paxbench/wire"
 )
 
@@ -21,7 +22,7 @@ var (
 // a seed; a failure prints mode and seed, and -paxos.mode and -paxos.seed replay it.
 func TestRandomSchedules(t *testing.T) {
 	vital := map[Mode][]string{
-		ModeMulti: {"leading", "lost leadership", "holes", "reproposed"},
+		ModeMulti: {"leading", "lost leadership", "holes", "reproposed", "lease reads"},
 		ModeFast:  {"leading", "lost leadership", "holes", "reproposed", "proposing", "not proposing", "collision", "displaced", "finishing", "own", "lost track"},
 		ModeBasic: {"proposing", "not proposing", "duel", "displaced", "finishing", "own", "lost track"},
 	}
@@ -82,6 +83,7 @@ func randomSchedule(t testing.TB, mode Mode, seed uint64) map[string]int {
 		Backoff:       []Backoff{BackoffRandom, BackoffRandom, BackoffRandom, BackoffDistinguished, BackoffNone}[rng.IntN(5)],
 	})
 	defer c.close()
+	c.randomClocks(rng)
 	c.onEvent = func(nd *testNode, e Event) {
 		if e.Kind == EventPeerBehind && rng.IntN(3) == 0 && c.node(e.Peer).r != nil {
 			c.install(nd, c.node(e.Peer))
@@ -98,6 +100,8 @@ func randomSchedule(t testing.TB, mode Mode, seed uint64) map[string]int {
 	)
 	for step := range 3000 {
 		nd := c.nodes[rng.IntN(nodes)]
+		c.time++
+		c.oneHolder()
 		switch k := rng.IntN(1000); {
 		case k < 550 && len(c.net) > 0:
 			i := rng.IntN(min(len(c.net), 1+rng.IntN(12)))
@@ -117,8 +121,13 @@ func randomSchedule(t testing.TB, mode Mode, seed uint64) map[string]int {
 			c.tick(nd)
 		case k < 950 && nd.r != nil:
 			c.propose(nd, fmt.Sprint(nd.id, ".", step))
-		case k < 960 && nd.r != nil:
+		case k < 955 && nd.r != nil:
 			c.read(nd)
+		case k < 960 && nd.r != nil:
+			c.readByLease(nd)
+			if n := len(c.asked); n > 0 {
+				c.answerByLease(rng.IntN(n))
+			}
 		case k < 960+crash && nd.r != nil:
 			c.crash(nd, rng.IntN(4))
 			c.stats["crashes"]++
@@ -143,6 +152,23 @@ func randomSchedule(t testing.TB, mode Mode, seed uint64) map[string]int {
 	}
 	c.recovers()
 	return c.stats
+}
+
+// randomClocks draws, in half of the schedules with a leader, leases and clocks that run as far apart as they may.
+func (c *simCluster) randomClocks(rng *rand.Rand) {
+	const ppm = 50_000
+	if c.cfg.Mode != ModeMulti || rng.IntN(2) == 0 {
+		return
+	}
+	c.cfg.Lease = 20 + rng.Int64N(600)
+	c.cfg.LeaseDrift = lease.Drift(c.cfg.Lease, ppm) + 2 // the clocks show whole units
+	for _, nd := range c.nodes {
+		nd.r.Close()
+		nd.clock = rng.Int64N(1e6)
+		nd.rate = 1 + (2*rng.Float64()-1)*ppm/1e6
+		nd.starts = 0
+		c.start(nd)
+	}
 }
 
 // randomQuorums draws sizes that intersect.

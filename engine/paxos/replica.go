@@ -75,6 +75,8 @@ type Replica struct {
 	crowded   uint64 // leader: tick since which its log is full; 0: it is not
 	reads     []pendingRead
 
+	lease leaseState
+
 	// Healing (suspect.go).
 	suspect       suspicion
 	remembered    map[wire.NodeID]uint64 // incarnations on record, of contacts that may come
@@ -88,7 +90,7 @@ type Replica struct {
 	out   Output
 	taken bool // out was handed out: the next call starts a new one
 
-	ignored, stale, resent, refused uint64
+	ignored, stale, resent, refused, leased uint64
 }
 
 // peer is what a replica knows of another.
@@ -100,6 +102,7 @@ type peer struct {
 	upTo    wire.Slot // independent instances: the last slot it had voted in when it answered that round
 	fit     bool      // independent instances: it says that it hears a quorum
 	crowded bool      // leader: its log is full
+	leased  int64     // leader: until when it counts on its grant
 	voted   wire.Slot // highest slot it told this replica a vote for
 	learned wire.Slot // leader: its chosen prefix, durable, as last heard of
 	promise promiseParts
@@ -129,6 +132,7 @@ func New(c Config, st *State) *Replica {
 	if c.Mode == ModeFast {
 		r.startFast()
 	}
+	r.startLeases()
 	r.recoverIncarnations(st)
 	for s := st.snapshot + 1; s <= st.chosen; s++ {
 		r.deliver(s)
@@ -256,6 +260,8 @@ func (r *Replica) leaderStep(m *wire.Message, from int) {
 		r.onProbe(m)
 	case wire.KindProbeAck:
 		r.onProbeAck(m, from)
+	case wire.KindResign:
+		r.onResign(m)
 	default:
 		r.ignored++
 	}
@@ -277,7 +283,7 @@ func (r *Replica) sensible(m *wire.Message) bool {
 		}
 	}
 	switch m.Kind {
-	case wire.KindPrepare, wire.KindAccept, wire.KindHeartbeat, wire.KindProbe, wire.KindAny:
+	case wire.KindPrepare, wire.KindAccept, wire.KindHeartbeat, wire.KindProbe, wire.KindAny, wire.KindResign:
 		if m.Ballot.Node() != m.From && (r.fast == nil || m.Scope != wire.ScopeAny) {
 			return false
 		}
@@ -435,7 +441,7 @@ func (r *Replica) Status() Status {
 		Role: r.role, Leader: r.leader, Ballot: r.ballot, Promised: r.promised,
 		Chosen: r.chosen, Applied: r.applied, Trimmed: r.trimmed, Last: r.log.last(),
 		Window: r.c.Window, LogBytes: r.log.bytes, AheadBytes: r.log.ahead(), PromiseBytes: r.promiseBytes(), Reads: len(r.reads),
-		Ignored: r.ignored, Stale: r.stale, Resent: r.resent, Refused: r.refused,
+		Ignored: r.ignored, Stale: r.stale, Resent: r.resent, Refused: r.refused, Leased: r.leased,
 	}
 	r.suspectStatus(&st)
 	st.Members, st.Removed = r.newest().Slot, r.removed
@@ -443,7 +449,7 @@ func (r *Replica) Status() Status {
 	case r.fast != nil:
 		st.InFlight, st.Fast, st.Taking = len(r.fast.offers), r.fast.stats, r.fast.taking != 0
 	case r.role == Leader:
-		st.InFlight = r.inFlight()
+		st.InFlight, st.LeaseUntil = r.inFlight(), r.Lease().Until
 	case r.basic != nil:
 		st.InFlight, st.Last, st.Basic = r.basic.inFlight(), r.lastUsed(), r.basic.stats
 	}

@@ -2,6 +2,7 @@ package paxos
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,7 +18,7 @@ import (
 // change of a story, to be read in review like code. Run with -rewrite to write down what the code does now.
 //
 //	cluster nodes=N [window=W] [promise-bytes=B] [log-bytes=B] [ahead-bytes=B] [promise-total=B]    N replicas, nothing on the net
-//	        [alpha=A] [mode=M] [backoff=B] [learn=L] [p1=N] [p2=N]
+//	        [alpha=A] [mode=M] [backoff=B] [learn=L] [p1=N] [p2=N] [lease=UNITS] [drift=UNITS]
 //	tick node=I [count=K]                           K ticks of node I
 //	gone node=I peer=J                              node I hears that J's process is gone
 //	elect node=I [verbose]                          the others silent, I ticks until it probes; then settle
@@ -28,6 +29,8 @@ import (
 //	isolate node=I / heal                           frames to and from I vanish / no more
 //	split side=(I,...)                              frames between these nodes and the others vanish, until heal
 //	read node=I                                     a linearizable read
+//	lease node=I / resign node=I                    what its lease is worth now, after a look at the clock / it gives up leading
+//	clock node=I by=K                               K units pass at node I without a tick: it stands still (each tick is a unit)
 //	crash node=I [keep=K] / restart node=I          K un-synced records survive
 //	rot node=I [lose=K]                             of a node that is down: its last K records are gone, and it knows
 //	rollback node=I lose=K / vouch node=I           the same, but it does not know / an operator says that it has lost nothing
@@ -105,7 +108,7 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) {
 			Window: arg("window", 4), Alpha: arg("alpha", 0), PromiseBytes: arg("promise-bytes", 0), LogBytesMax: int64(arg("log-bytes", 0)),
 			AheadBytesMax: int64(arg("ahead-bytes", 0)), PromiseTotalMax: int64(arg("promise-total", 0)), Seed: 1,
 			Mode: Mode(name(d, "mode", modeNames[:])), Backoff: Backoff(name(d, "backoff", backoffNames[:])), Learn: learnArg(d),
-			Quorums: Quorums{arg("p1", 0), arg("p2", 0), arg("fast", 0)},
+			Quorums: Quorums{arg("p1", 0), arg("p2", 0), arg("fast", 0)}, Lease: int64(arg("lease", 0)), LeaseDrift: int64(arg("drift", 0)),
 		})
 		tr.c.trace = tr
 	case "tick":
@@ -144,6 +147,13 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) {
 		}
 	case "read":
 		tr.c.read(nd)
+	case "clock":
+		nd.clock += int64(arg("by", 1))
+	case "resign":
+		nd.r.Resign("it is told to")
+		tr.c.collect(nd)
+	case "lease":
+		tr.lease(nd)
 	case "crash":
 		tr.c.crash(nd, arg("keep", 0))
 	case "restart":
@@ -214,6 +224,22 @@ func (tr *trace) elect(t testing.TB, nd *testNode) {
 		tr.c.tick(nd)
 	}
 	tr.settle()
+}
+
+func (tr *trace) lease(nd *testNode) {
+	switch l, now := nd.r.Lease(), nd.now(tr.c); {
+	case l.Ballot == 0:
+		fmt.Fprintf(&tr.out, "none\n")
+	case now >= l.Until:
+		fmt.Fprintf(&tr.out, "over since %d, it is %d\n", l.Until, now)
+	case l.Until == math.MaxInt64:
+		fmt.Fprintf(&tr.out, "held at %v as long as it leads, reads from slot %d on\n", l.Ballot, l.From)
+	default:
+		fmt.Fprintf(&tr.out, "held at %v until %d, it is %d; reads from slot %d on\n", l.Ballot, l.Until, now, l.From)
+	}
+	if to, until := nd.r.lease.grant.Holder(nd.now(tr.c)); to != 0 {
+		fmt.Fprintf(&tr.out, "granted to node %d until %d\n", to, until)
+	}
 }
 
 func (tr *trace) propose(d *datadriven.TestData, nd *testNode) {

@@ -43,8 +43,9 @@ type operation struct {
 	number  int // among the client's blocks
 	block   []byte
 	key     string
-	stale   bool
-	after   wire.Slot // known to be done when it was first sent
+	mode    wire.QueryMode
+	after   wire.Slot   // known to be done when it was first sent
+	epoch   wire.Ballot // the highest known then
 	since   int64
 	attempt int
 	done    bool
@@ -97,7 +98,7 @@ func (c *client) oldest() int {
 }
 
 func (c *client) begin(op *operation) {
-	op.c, op.after, op.since = c, c.o.acked, c.w.now
+	op.c, op.after, op.epoch, op.since = c, c.o.acked, c.o.epoch, c.w.now
 	c.ops = append(c.ops, op)
 	op.send()
 }
@@ -108,7 +109,14 @@ func (c *client) open() {
 
 func (c *client) read() {
 	c.w.counts["reads"]++
-	c.begin(&operation{kind: opRead, key: c.key(), stale: c.w.chance(4)})
+	mode := wire.QueryLinearizable
+	switch {
+	case c.w.chance(4):
+		mode = wire.QueryStale
+	case c.w.k.Lease > 0 && !c.w.chance(3):
+		mode = wire.QueryLease
+	}
+	c.begin(&operation{kind: opRead, key: c.key(), mode: mode})
 }
 
 func (c *client) key() string { return fmt.Sprintf("key-%d", c.w.rng.IntN(c.w.k.Keys)) }
@@ -192,12 +200,8 @@ func (op *operation) arrive(to wire.NodeID) {
 	r := p.reps[op.c.o.g-1]
 	w.note(to, op.c.o.g, "request", uint64(op.c.id), uint64(op.first), uint64(op.attempt))
 	if op.kind == opRead {
-		mode := wire.QueryLinearizable
-		if op.stale {
-			mode = wire.QueryStale
-		}
 		gone := p.port
-		r.d.Ask(kv.AppendQueryGet(nil, []byte(op.key)), mode, func(a *wire.Answer) {
+		r.d.Ask(kv.AppendQueryGet(nil, []byte(op.key)), op.mode, func(a *wire.Answer) {
 			if !gone.dead {
 				op.answer(to, a)
 			}
@@ -274,7 +278,7 @@ func (op *operation) replied(by wire.NodeID, r *wire.Reply) {
 			op.c.session, op.session = r.Session, r.Session
 		}
 		op.recordReply(r)
-		op.finish(r.Slot)
+		op.finish(r.Slot, r.Epoch)
 	case op.kind == opBlock && r.Status == wire.StatusSessionGone:
 		// The explicit error: whether a block without a reply was executed before is not known any more. A new session.
 		w.counts["blocks of evicted sessions refused"]++
@@ -292,12 +296,12 @@ func (op *operation) replied(by wire.NodeID, r *wire.Reply) {
 }
 
 // finish ends the operation: everybody may know from now on that slot s is done.
-func (op *operation) finish(s wire.Slot) {
+func (op *operation) finish(s wire.Slot, e wire.Ballot) {
 	op.done = true
 	op.c.done++
 	o := op.c.o
-	if !op.stale {
-		o.acked = max(o.acked, s)
+	if op.mode != wire.QueryStale {
+		o.acked, o.epoch = max(o.acked, s), max(o.epoch, e)
 	}
 	op.end()
 	op.c.w.counts["operations"]++
@@ -330,21 +334,32 @@ func (op *operation) backoff(leader wire.NodeID) {
 	})
 }
 
+// countLease counts the answer that a node gives now, if it is given by lease.
+func (op *operation) countLease(by wire.NodeID) {
+	w := op.c.w
+	r := w.procs[by-1].reps[op.c.o.g-1]
+	if n := r.d.LeaseReads(); n != r.leaseReads {
+		r.leaseReads = n
+		w.counts["reads by lease"]++
+	}
+}
+
 func (op *operation) answer(by wire.NodeID, a *wire.Answer) {
 	w := op.c.w
 	var arrived func()
 	w.note(by, op.c.o.g, "answer", uint64(op.c.id), uint64(a.Status), uint64(a.Slot))
 	if a.Status == wire.StatusOK {
+		op.countLease(by)
 		op.c.o.answered(by, op, a)
 		arrived = op.recordAnswer(a)
 	}
-	status, slot, leader := a.Status, a.Slot, a.Leader
+	status, slot, epoch, leader := a.Status, a.Slot, a.Epoch, a.Leader
 	w.net.carry(func() {
 		switch {
 		case op.done:
 		case status == wire.StatusOK:
 			arrived()
-			op.finish(slot)
+			op.finish(slot, epoch)
 		default:
 			op.backoff(leader)
 		}

@@ -102,7 +102,7 @@ func (op *operation) recordAnswer(a *wire.Answer) (arrived func()) {
 	slot := uint64(a.Slot)
 	return func() {
 		c := op.call()
-		if c.Kind = history.Query; op.stale {
+		if c.Kind = history.Query; op.mode == wire.QueryStale {
 			c.Kind = history.Stale
 		}
 		c.Slot, c.Ops = slot, []history.Op{o}

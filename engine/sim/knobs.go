@@ -34,6 +34,7 @@ type Knobs struct {
 	ElectionTicks   int
 	RetransmitTicks int
 	StallTicks      int
+	Lease           time.Duration
 	Window          int
 	PromiseBytes    int
 	ApplyLagMax     int
@@ -141,6 +142,9 @@ func drawKnobs(r *rand.Rand, nodes int) Knobs {
 	for time.Duration(k.ElectionTicks)*k.Tick < 4*(2*k.Delay+k.Sync+3*k.Turn) {
 		k.ElectionTicks++
 	}
+	if lease := pick(r, 0, 0, 1, 2, 4); k.Mode == paxos.ModeMulti {
+		k.Lease = max(time.Duration(lease*k.ElectionTicks)*k.Tick/2, min(time.Duration(lease), 1)*4*time.Duration(k.HeartbeatTicks)*k.Tick)
+	}
 	k.StallTicks = max(k.StallTicks, int(10*k.Sync/k.Tick))
 	return k
 }
@@ -194,5 +198,5 @@ var Vital = []string{
 	"power losses of all", "snapshots written", "snapshots installed", "snapshots installed during accepts", "repeats answered from a session", "blocks expired",
 	"partitions", "pauses", "failed syncs", "disk stalls", "frames damaged", "frames replayed late", "senseless frames", "emptied directories refused",
 	"damaged logs refused", "damaged logs healed", "damaged snapshots passed over", "damaged snapshots refused",
-	"reads", "segments rotated", "duels", "batches displaced", "slots of others finished", "schedules played twice",
+	"reads", "reads by lease", "leases", "segments rotated", "duels", "batches displaced", "slots of others finished", "schedules played twice",
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/paxbench/paxbench/engine"
 	"github.com/paxbench/paxbench/engine/kv"
+	"github.com/paxbench/paxbench/engine/paxos"
 	"github.com/paxbench/paxbench/engine/snapshot"
 	"github.com/paxbench/paxbench/engine/wal/vfs"
 	"github.com/paxbench/paxbench/wire"
@@ -30,7 +31,9 @@ type oracle struct {
 
 	// acked is the highest slot that anybody outside knows to be done: of a reply or of a read. What is asked for later
 	// lies behind it.
-	acked wire.Slot
+	acked  wire.Slot
+	epoch  wire.Ballot // the highest that anybody outside was told
+	leased wire.NodeID // the last to have held the lease
 }
 
 // owned is a ballot that is prepared: for one slot, or, with slot 0, for all.
@@ -397,9 +400,23 @@ func (o *oracle) installing(id wire.NodeID) {
 	o.w.note(id, o.g, "snapshot complete", 0, 0, 0)
 }
 
+// inEpoch checks the epoch of an answer: not below that of any answer that had come when the question was first sent, and, if it holds a
+// promise, not 0 where there are leaders.
+func (o *oracle) inEpoch(by wire.NodeID, op *operation, e wire.Ballot, s wire.Slot) {
+	switch {
+	case o.w.k.Mode != paxos.ModeMulti:
+	case op.mode == wire.QueryStale:
+	case e == 0:
+		o.w.fail("epoch", by, s, "an answer has none")
+	case e < op.epoch:
+		o.w.fail("epoch", by, s, "an answer is of epoch %v, one of epoch %v had come before it was asked for", e, op.epoch)
+	}
+}
+
 // replied checks a reply against the reference (S3, S9, S10).
 func (o *oracle) replied(by wire.NodeID, op *operation, r *wire.Reply) {
 	s := r.Slot
+	o.inEpoch(by, op, r.Epoch, s)
 	if s > o.prefix {
 		o.w.fail("S3", by, s, "a reply leaves before its slot is chosen")
 	}
@@ -440,7 +457,8 @@ func (o *oracle) answered(by wire.NodeID, op *operation, a *wire.Answer) {
 	if a.Slot > o.prefix {
 		o.w.fail("S7", by, a.Slot, "answers from slot %d, the true chosen prefix is %d", a.Slot, o.prefix)
 	}
-	if !op.stale && a.Slot < op.after {
+	o.inEpoch(by, op, a.Epoch, a.Slot)
+	if op.mode != wire.QueryStale && a.Slot < op.after {
 		o.w.fail("S10", by, a.Slot, "a linearizable read answers from slot %d, slot %d was known to be done when it was asked", a.Slot, op.after)
 	}
 	g, err := kv.DecodeGetAnswer(a.Body)

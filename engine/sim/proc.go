@@ -7,6 +7,7 @@ import (
 	"github.com/paxbench/paxbench/engine"
 	"github.com/paxbench/paxbench/engine/kv"
 	"github.com/paxbench/paxbench/engine/paxos"
+	"github.com/paxbench/paxbench/engine/paxos/lease"
 	"github.com/paxbench/paxbench/engine/wal"
 	"github.com/paxbench/paxbench/engine/wal/vfs"
 	"github.com/paxbench/paxbench/wire"
@@ -20,7 +21,9 @@ type proc struct {
 	id   wire.NodeID
 	disk *disk
 	rate float64 // of its clock: virtual seconds per second
-	skew int64   // of its clock, nanoseconds
+	skew int64   // of its clock, nanoseconds; it may jump
+
+	origin int64 // of its monotonic clock, nanoseconds
 
 	life    int // counts processes: what belongs to an earlier one is dropped
 	d       *engine.Driver
@@ -62,9 +65,20 @@ var stageNames = [stages]string{"turn", "write", "sync", "apply", "receive", "sn
 
 func newProc(w *world, id wire.NodeID) *proc {
 	return &proc{
-		w: w, id: id, disk: newDisk(w, id), rate: 0.95 + 0.1*w.rng.Float64(), skew: w.rng.Int64N(int64(time.Hour)),
+		w: w, id: id, disk: newDisk(w, id), rate: 1 + clockRate/1e6*(2*w.rng.Float64()-1), skew: w.rng.Int64N(int64(time.Hour)), origin: w.rng.Int64N(int64(time.Hour)),
 	}
 }
+
+// clockRate is by how many millionths a node's clock may run fast or slow.
+const clockRate = 50_000
+
+// drift is what leases have to allow for.
+func drift(span time.Duration) time.Duration {
+	return time.Duration(lease.Drift(int64(span), clockRate))
+}
+
+// clock is the monotonic one.
+func (p *proc) clock() int64 { return p.origin + int64(float64(p.w.now)*p.rate) }
 
 func (p *proc) config(bootstrap bool) engine.Config {
 	k := &p.w.k
@@ -77,7 +91,7 @@ func (p *proc) config(bootstrap bool) engine.Config {
 		NewStateMachine: func(wire.GroupID) engine.StateMachine { return kv.New() },
 		Transport:       p.port, FS: p.fs, SnapshotFS: snapFS{p.fs}, SegmentBytes: k.SegmentBytes,
 		Tick: k.Tick, HeartbeatTicks: k.HeartbeatTicks, ElectionTicks: k.ElectionTicks, Seed: p.w.o.Seed + uint64(p.life)<<32 + 1,
-		Mode: k.Mode, Backoff: k.Backoff, Learn: k.Learn, Quorums: k.Quorums, Groups: k.Groups, Fsync: k.Fsync, Window: k.Window, BatchBytes: k.BatchBytes, BatchDelay: k.BatchDelay, Compress: k.Compress, QueueBytes: k.QueueBytes,
+		Mode: k.Mode, Backoff: k.Backoff, Learn: k.Learn, Quorums: k.Quorums, Lease: k.Lease, LeaseDrift: drift(k.Lease), Groups: k.Groups, Fsync: k.Fsync, Window: k.Window, BatchBytes: k.BatchBytes, BatchDelay: k.BatchDelay, Compress: k.Compress, QueueBytes: k.QueueBytes,
 		SnapshotBytes: k.SnapshotBytes, RetainBytes: k.RetainBytes, AcceptTornTail: p.acceptTorn,
 	}
 }
@@ -129,8 +143,9 @@ func (p *proc) start(bootstrap bool) {
 func (p *proc) driverConfig() engine.DriverConfig {
 	w := p.w
 	return engine.DriverConfig{
-		Now:  func() int64 { return p.skew + int64(float64(w.now)*p.rate) },
-		Salt: w.rng.Uint64,
+		Now:   func() int64 { return p.skew + int64(float64(w.now)*p.rate) },
+		Clock: p.clock,
+		Salt:  w.rng.Uint64,
 		Core: func(c *paxos.Config) {
 			c.HoleTicks = w.k.HoleTicks
 			c.RetransmitTicks, c.StallTicks, c.PromiseBytes, c.ApplyLagMax = w.k.RetransmitTicks, w.k.StallTicks, w.k.PromiseBytes, w.k.ApplyLagMax
@@ -304,6 +319,7 @@ func (p *proc) event(g wire.GroupID, e paxos.Event) {
 			c["leaders with gaps"]++
 		}
 		c["votes proposed again"] += e.Reproposed
+		p.w.alone(p, p.w.oracles[g-1], e.Ballot)
 	case paxos.EventDiskStall:
 		c["disk stalls noticed"]++
 	case paxos.EventDuel:

@@ -15,6 +15,8 @@ type replica struct {
 	due     [stages]bool // a step is scheduled
 	applied wire.Slot    // as last seen
 	retries bool         // the timer of transfers runs
+
+	leaseReads uint64 // as last seen
 }
 
 func (p *proc) newReplicas() (reps []*replica) {

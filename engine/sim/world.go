@@ -186,6 +186,7 @@ func (w *world) runUntil(end int64, done func() bool) bool {
 		default:
 			ev.action.p.step(ev.action)
 		}
+		w.oneLease()
 	}
 }
 
