@@ -101,7 +101,14 @@ func (a *app) simMany(c *simConfig) error {
 	// Schedules make much garbage and keep little: a heap of some hundred megabytes is swept less often.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	b := sim.Batch{First: c.seed, Seeds: c.seeds, Nodes: c.nodes, Workers: c.workers, Most: c.most, Stop: stop}
+	told := map[uint64]bool{}
 	b.Progress = func(s *sim.Summary) {
+		for _, v := range s.Found {
+			if !told[v.Seed] {
+				told[v.Seed] = true
+				fmt.Fprintf(a.err, "VIOLATED %v\nagain: %s\n", v, c.again(v))
+			}
+		}
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		fmt.Fprintf(a.err, "%d of %d schedules, %.0f/s, %v simulated, %d violations, heap %d MiB\n",

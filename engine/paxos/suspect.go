@@ -48,9 +48,10 @@ import (
 // then had X's promise in a quorum that 1 covers. Accept, Prepare, Heartbeat of X's former life as leader at ballot b: it led
 // because a quorum had promised b, so by 1 X adopts a promise >= b and proposes at none of its old ballots again.
 //
-// 4. The number of a former life is never used again: whoever lived in it had it recorded by a healing quorum, any two of
-// which share a node, which names it in its answer; X then begins again above it. The low half of a number is random,
-// so that an answer to an attempt that X has forgotten is not taken for an answer to a later one.
+// 4. The number of a former life is never used again, nor is its counter: whoever lived in it had it recorded by a healing quorum,
+// any two of which share a node, which names it in its answer to a request with the same counter (spokenFor); X then begins again
+// above it. The low half of a number is random, so that an answer to an attempt that X has forgotten is not taken for an
+// answer to a later one.
 //
 // (Numbers carried by messages are the crash vectors of Michael, Ports, Sharma and Szekeres, Recovering Shared Objects Without
 // Stable Storage, DISC 2017; there nothing is durable, here a node's vector is, so that only a damaged disk starts one.)
@@ -153,7 +154,7 @@ func (r *Replica) hear(m *wire.Message) {
 			return
 		}
 		switch i := r.index(in.Node); {
-		case i < 0 || in.Number <= r.incarnations[i]:
+		case i < 0 || in.Number <= r.incarnations[i] || r.spokenFor(m, in):
 		case i == r.self:
 			r.hearOf(in.Number, m.From)
 		default:
@@ -164,14 +165,38 @@ func (r *Replica) hear(m *wire.Message) {
 	}
 }
 
+// spokenFor says that m asks to be healed in an incarnation of the same counter as another that is known already. Its sender may
+// have been healed in that one, and has forgotten it; or this request is one of an earlier life, and late. The first one known stays: the
+// answer names it, and its sender, if it is still there, asks again with a higher counter.
+func (r *Replica) spokenFor(m *wire.Message, in wire.Incarnation) bool {
+	known := r.incarnations[r.index(in.Node)]
+	return m.Kind == wire.KindHealRequest && in.Node == m.From && known != 0 && in.Number>>32 == known>>32
+}
+
 // hearOf is told by node from that this replica lives in incarnation number, which it does not know. It asked for that
-// incarnation once, to be healed, and has forgotten it: so it has forgotten other things as well.
+// incarnation once, to be healed, and has forgotten it: so it may have forgotten other things as well.
 func (r *Replica) hearOf(number uint64, from wire.NodeID) {
+	own := r.incarnations[r.self]
 	switch {
-	case r.suspect.on && number > r.suspect.attempt && r.incarnations[r.self] < number:
+	case own != 0 && number>>32 == own>>32 && (!r.suspect.on || r.suspect.lsn != 0):
+		r.take(number)
+	case r.suspect.on && number != r.suspect.attempt && number>>32 >= r.suspect.attempt>>32:
 		r.beginHeal(number)
 	case !r.suspect.on:
 		r.becomeSuspect(fmt.Sprintf("node %d knows of a later incarnation of it: its data directory is an older copy", from))
+	}
+}
+
+// take lives on in another incarnation with the same counter: one that this replica asked for in an earlier life, before it asked for the
+// one that it was healed in, and the request of which came late, to somebody who did not know the other. Nobody was ever healed in
+// it: a healing quorum of one shares a node with that of the other, which goes by the first that it knew (spokenFor). So nothing was
+// forgotten, and the number is as good as any; others count nothing else any more.
+func (r *Replica) take(number uint64) {
+	r.incarnations[r.self] = number
+	r.restamp()
+	lsn := r.recordPromise(r.promised)
+	if r.suspect.on {
+		r.suspect.lsn = lsn
 	}
 }
 
