@@ -253,9 +253,13 @@ func (r *Replica) crowdedOut() bool {
 // sendHeartbeat tells each peer what was seen of it (heardVote), so that there is a frame for each.
 func (r *Replica) sendHeartbeat() {
 	r.beat = r.now
+	round := r.round
+	if r.fast != nil {
+		round = 0 // it confirms no read: see askVoted
+	}
 	for i, n := range r.nodes {
 		if (r.members | r.joining).has(i) && i != r.self {
-			m := wire.Message{Kind: wire.KindHeartbeat, Ballot: r.ballot, Slot: r.peers[i].voted, Round: r.round, Incarnations: r.stamp}
+			m := wire.Message{Kind: wire.KindHeartbeat, Ballot: r.ballot, Slot: r.peers[i].voted, Round: round, Incarnations: r.stamp}
 			r.askLease(&m)
 			r.send(n, &m, 0)
 		}

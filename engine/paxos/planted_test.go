@@ -33,6 +33,15 @@ func TestPlanted(t *testing.T) {
 		{plant.QuorumsApart, ModeBasic},
 		{plant.LowestVoteWins, ModeBasic},
 		{plant.VotesCountedTwice, ModeBasic},
+		{plant.FastMajority, ModeFast},
+		{plant.FastQuorumSmall, ModeFast},
+		{plant.FastVotesTwice, ModeFast},
+		{plant.AnyBeforePromises, ModeFast},
+		{plant.FastReadByAcks, ModeFast},
+		{plant.SuspectVotes, ModeFast},
+		{plant.HealCountsSelf, ModeFast},
+		{plant.QuorumsApart, ModeFast},
+		{plant.LowestVoteWins, ModeFast},
 	} {
 		t.Run(fmt.Sprint(p.mode, "/", p.bug), func(t *testing.T) {
 			plant.Choose(p.bug)

@@ -447,7 +447,7 @@ func (r *Replica) Status() Status {
 	st.Members, st.Removed = r.newest().Slot, r.removed
 	switch {
 	case r.fast != nil:
-		st.InFlight, st.Fast, st.Taking = len(r.fast.offers), r.fast.stats, r.fast.taking != 0
+		st.InFlight, st.Last, st.Fast, st.Taking = len(r.fast.offers), r.lastVoted(), r.fast.stats, r.fast.taking != 0
 	case r.role == Leader:
 		st.InFlight, st.LeaseUntil = r.inFlight(), r.Lease().Until
 	case r.basic != nil:

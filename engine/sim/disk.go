@@ -78,6 +78,16 @@ func (d *durable) has(s wire.Slot, b wire.Ballot) bool {
 	return false
 }
 
+// voted says whether the disk holds a vote for a value.
+func (d *durable) voted(s wire.Slot, b wire.Ballot, hash uint64) bool {
+	for _, v := range d.votes[s] {
+		if v.ballot == b && v.hash == hash {
+			return true
+		}
+	}
+	return false
+}
+
 func newDisk(w *world, id wire.NodeID) *disk {
 	root := fmt.Sprintf("/node-%d", id)
 	return &disk{
@@ -141,7 +151,9 @@ type witnessed struct {
 	slot   wire.Slot
 	chosen wire.Slot // the chosen prefix that the record speaks of
 	single bool      // the ballot is for this slot alone
+	any    bool      // a vote at a fast ballot
 	hash   uint64
+	tag    uint64 // of the value; 0: it has none
 
 	incarnations []byte // a copy
 }
@@ -286,6 +298,10 @@ func witness(p []byte) (r witnessed, ok bool) {
 	r.single = h.Kind == wire.KindRecPromise && r.slot != 0 || h.Kind == wire.KindAccept && wire.Scope(word(p, 24)) == wire.ScopeSlot
 	if h.Kind == wire.KindAccept || h.Kind == wire.KindLearn || h.Kind == wire.KindRecVote {
 		r.hash = hashBytes(p[wire.AcceptHeadroom:])
+		r.any = h.Kind == wire.KindAccept && wire.Scope(word(p, 24)) == wire.ScopeAny
+		if p[wire.AcceptHeadroom] == wire.BatchTagged {
+			r.tag = word(p, len(p)-wire.HeaderSize-wire.TagSize)
+		}
 	}
 	return r, true
 }

@@ -80,7 +80,7 @@ func drawKnobs(r *rand.Rand, nodes int) Knobs {
 		Clients: 1 + r.IntN(4),
 		Chaos:   time.Duration(500*math.Pow(8, r.Float64())) * time.Millisecond, // mostly short: more schedules see more
 
-		Mode:      pick(r, paxos.ModeMulti, paxos.ModeMulti, paxos.ModeBasic),
+		Mode:      pick(r, paxos.ModeMulti, paxos.ModeMulti, paxos.ModeBasic, paxos.ModeFast),
 		Backoff:   pick(r, paxos.BackoffRandom, paxos.BackoffRandom, paxos.BackoffDistinguished), // without any nothing need ever be chosen
 		Learn:     pick(r, paxos.LearnOne, paxos.LearnOne, paxos.LearnAll, 1, 2),
 		HoleTicks: 3 + r.IntN(8),
@@ -128,6 +128,9 @@ func drawKnobs(r *rand.Rand, nodes int) Knobs {
 
 		Every: pick(r, 50*time.Millisecond, 150*time.Millisecond, 400*time.Millisecond),
 	}
+	if k.Mode == paxos.ModeFast && k.Nodes == 3 && r.IntN(2) == 0 {
+		k.Nodes = 4 + r.IntN(2) // of three a fast quorum is everybody, and the choice easy
+	}
 	if nodes != 0 {
 		k.Nodes = nodes
 	}
@@ -135,6 +138,9 @@ func drawKnobs(r *rand.Rand, nodes int) Knobs {
 	if r.IntN(4) == 0 {
 		k.Quorums.Prepare = 1 + r.IntN(k.Nodes)
 		k.Quorums.Accept = k.Nodes - k.Quorums.Prepare + 1 + r.IntN(k.Quorums.Prepare)
+	}
+	if least := k.Quorums.Of(k.Nodes).Fast; k.Mode == paxos.ModeFast && k.Quorums.Prepare != 0 {
+		k.Quorums.Fast = least + r.IntN(k.Nodes-least+1)
 	}
 	k.Clients = max(k.Clients, k.Groups)
 	// An election cannot succeed, nor a leader keep its place, if a round trip with a sync takes longer than the silence that
@@ -198,5 +204,6 @@ var Vital = []string{
 	"power losses of all", "snapshots written", "snapshots installed", "snapshots installed during accepts", "repeats answered from a session", "blocks expired",
 	"partitions", "pauses", "failed syncs", "disk stalls", "frames damaged", "frames replayed late", "senseless frames", "emptied directories refused",
 	"damaged logs refused", "damaged logs healed", "damaged snapshots passed over", "damaged snapshots refused",
-	"reads", "reads by lease", "leases", "segments rotated", "duels", "batches displaced", "slots of others finished", "schedules played twice",
+	"reads", "reads by lease", "leases", "segments rotated", "duels", "batches displaced", "slots of others finished", "collisions", "slots settled",
+	"schedules played twice",
 }

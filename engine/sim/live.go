@@ -130,6 +130,9 @@ func (w *world) progress(property string, timeouts int) {
 	if w.k.Mode == paxos.ModeBasic { // back-offs, of a few proposers one after the other, and slots left open
 		limit += time.Duration(400+8*w.k.HoleTicks) * w.k.Tick
 	}
+	if w.k.Mode == paxos.ModeFast { // slots left open, one after the other
+		limit += time.Duration(8*(w.k.HoleTicks+w.k.RetransmitTicks)) * w.k.Tick
+	}
 	if !w.runUntil(w.now+int64(limit), done) {
 		for _, o := range w.oracles {
 			if o.prefix == o.begun {
@@ -285,7 +288,7 @@ func (p *proc) behind() *replica {
 		if r.applied < r.o.prefix {
 			return r
 		}
-		if st := r.d.Status(); p.w.k.Mode == paxos.ModeBasic && (st.Last > st.Chosen || st.InFlight > 0) {
+		if st := r.d.Status(); p.w.k.Mode != paxos.ModeMulti && (st.Last > st.Chosen || st.InFlight > 0) {
 			return r // a slot is open, and somebody has to finish it
 		}
 	}

@@ -227,6 +227,7 @@ func (n *nemesis) senseless(p *proc) {
 	r.d.Turn(false)
 	after := r.d.Status()
 	before.Basic, after.Basic = paxos.BasicStats{}, paxos.BasicStats{}
+	before.Fast, after.Fast = paxos.FastStats{}, paxos.FastStats{}
 	before.Ignored, after.Ignored, before.Stale, after.Stale = 0, 0, 0, 0
 	before.AheadBytes, after.AheadBytes, before.Reads, after.Reads = 0, 0, 0, 0
 	before.InFlight, after.InFlight, before.Last, after.Last, before.LogBytes, after.LogBytes = 0, 0, 0, 0, 0, 0 // clients may have come in

@@ -20,6 +20,7 @@ type oracle struct {
 	g         wire.GroupID
 	model     model         // what the chosen slots mean
 	quorum    int           // of votes
+	fast      int           // of votes at a fast ballot; 0: no ballot is fast
 	promisers int           // a quorum of promises
 	slots     []slotTruth   // by slot; [0] is unused
 	prefix    wire.Slot     // every slot up to here is chosen
@@ -27,7 +28,8 @@ type oracle struct {
 	begun     wire.Slot     // the prefix when faults stopped
 	owners    map[owned]int // life of the process that prepares a ballot
 	recall    recall
-	ballots   int // prepared since
+	ballots   int               // prepared since
+	tagged    map[uint64]uint64 // hashes of values by their tags
 
 	// acked is the highest slot that anybody outside knows to be done: of a reply or of a read. What is asked for later
 	// lies behind it.
@@ -52,7 +54,7 @@ type slotTruth struct {
 	digest engine.Digest
 }
 
-// round is a ballot in a slot.
+// round is a ballot in a slot; of a fast ballot, one of the values that were offered at it.
 type round struct {
 	ballot wire.Ballot
 	hash   uint64
@@ -62,6 +64,9 @@ type round struct {
 func newOracle(w *world, g wire.GroupID) *oracle {
 	o := &oracle{w: w, g: g, owners: map[owned]int{}, recall: newRecall()}
 	o.promisers, o.quorum = w.k.quorums()
+	if w.k.Mode == paxos.ModeFast {
+		o.fast, o.tagged = w.k.Quorums.Of(w.k.Nodes).Fast, map[uint64]uint64{}
+	}
 	o.model.init(w.k.Limits.Sessions)
 	return o
 }
@@ -80,11 +85,18 @@ func (o *oracle) slot(s wire.Slot) *slotTruth {
 	return &o.slots[s]
 }
 
-// round is the round at ballot b, in which only one value may be proposed (S2).
+// isFast says whether several values may be offered at ballot b.
+func (o *oracle) isFast(b wire.Ballot) bool { return o.fast != 0 && b.Counter()%2 == 0 }
+
+// round is the round at ballot b, in which only one value may be proposed (S2), unless it is fast. What is offered at a fast ballot is
+// bound by S4 like all else.
 func (o *oracle) round(by wire.NodeID, s wire.Slot, b wire.Ballot, hash uint64) *round {
 	t := o.slot(s)
 	for i := range t.rounds {
 		if r := &t.rounds[i]; r.ballot == b {
+			if r.hash != hash && o.isFast(b) {
+				continue
+			}
 			if r.hash != hash {
 				o.w.fail("S2", by, s, "two values at ballot %v", b)
 			}
@@ -103,7 +115,11 @@ func (o *oracle) round(by wire.NodeID, s wire.Slot, b wire.Ballot, hash uint64) 
 func (o *oracle) vote(by wire.NodeID, s wire.Slot, b wire.Ballot, hash uint64) {
 	r := o.round(by, s, b, hash)
 	r.cast(by, o.known(o.w.procs[by-1].disk).lives)
-	if !r.complete(o.quorum) {
+	quorum := o.quorum
+	if o.isFast(b) {
+		quorum = o.fast
+	}
+	if !r.complete(quorum) {
 		return
 	}
 	t := o.slot(s)
@@ -130,6 +146,14 @@ func (o *oracle) vote(by wire.NodeID, s wire.Slot, b wire.Ballot, hash uint64) {
 // durable is told of each record that was synced.
 func (o *oracle) durable(d *disk, r *witnessed) {
 	k := o.known(d)
+	if r.any {
+		o.tag(d.id, r.slot, r.tag, r.hash)
+		for _, v := range k.votes[r.slot] {
+			if v.ballot == r.ballot && !v.learned && v.hash != r.hash {
+				o.w.fail("S2", d.id, r.slot, "a second vote at fast ballot %v, for another value", r.ballot)
+			}
+		}
+	}
 	if r.chosen > o.prefix {
 		o.w.fail("S7", d.id, r.chosen, "%v records that slots up to %d are chosen, true is %d", r.kind, r.chosen, o.prefix)
 	}
@@ -152,6 +176,14 @@ func (o *oracle) durable(d *disk, r *witnessed) {
 		}
 	}
 	o.remember(d, r)
+}
+
+// tag notes whose value a tag is: of no other (S2).
+func (o *oracle) tag(by wire.NodeID, s wire.Slot, tag, hash uint64) {
+	if was, ok := o.tagged[tag]; tag == 0 || ok && was != hash {
+		o.w.fail("S2", by, s, "tag %x of a value at a fast ballot is that of another", tag)
+	}
+	o.tagged[tag] = hash
 }
 
 // remember adds a record to what is durable.
@@ -262,7 +294,11 @@ func (o *oracle) sent(p *proc, m *wire.Message) {
 	}
 	switch m.Kind {
 	case wire.KindAccept:
-		o.round(p.id, m.Slot, m.Ballot, hashBytes(m.Value.Bytes()))
+		hash := hashBytes(m.Value.Bytes())
+		o.round(p.id, m.Slot, m.Ballot, hash)
+		if m.Scope == wire.ScopeAny {
+			o.tag(p.id, m.Slot, m.Value.Tag(), hash)
+		}
 		if m.Scope == wire.ScopeRange {
 			o.below(p, m)
 		}
@@ -293,6 +329,20 @@ func (o *oracle) sent(p *proc, m *wire.Message) {
 		for s := m.Slot; s < m.Slot+wire.Slot(m.Count); s++ {
 			if !o.chosenAt(s, m.Ballot) {
 				o.w.fail("S7", p.id, s, "says that it was chosen at ballot %v, which it was not", m.Ballot)
+			}
+		}
+	case wire.KindFastChosen:
+		for i := range m.Count {
+			s, hash := m.Slot+wire.Slot(i), o.tagged[m.Tag+uint64(i)]
+			if t := o.slot(s); !t.chosen || t.hash != hash || t.ballot > m.Ballot {
+				o.w.fail("S7", p.id, s, "says that tag %x was chosen at fast ballot %v, which it was not", m.Tag+uint64(i), m.Ballot)
+			}
+		}
+	case wire.KindFastAccepted:
+		for i := range m.Count {
+			s, hash := m.Slot+wire.Slot(i), o.tagged[m.Tag+uint64(i)]
+			if s > k.snap && !k.voted(s, m.Ballot, hash) {
+				o.w.fail("S3", p.id, s, "FastAccepted at ballot %v leaves, its disk does not hold the vote", m.Ballot)
 			}
 		}
 	case wire.KindAccepted:

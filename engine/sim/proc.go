@@ -326,8 +326,14 @@ func (p *proc) event(g wire.GroupID, e paxos.Event) {
 		c["duels"]++
 	case paxos.EventDisplaced:
 		c["batches displaced"]++
+	case paxos.EventCollision:
+		c["collisions"]++
 	case paxos.EventFinishing:
-		c["slots of others finished"]++
+		if p.w.k.Mode == paxos.ModeFast {
+			c["slots settled"]++ // with promises asked for
+		} else {
+			c["slots of others finished"]++
+		}
 	default:
 		p.suspected(g, &e)
 	}

@@ -206,7 +206,7 @@ func (o *oracle) reborn(by wire.NodeID, k *durable) {
 		for i := range o.slots[s].rounds {
 			r := &o.slots[s].rounds[i]
 			for j := range r.casts {
-				if c := &r.casts[j]; c.by == by && k.has(wire.Slot(s), r.ballot) {
+				if c := &r.casts[j]; c.by == by && k.voted(wire.Slot(s), r.ballot, r.hash) {
 					c.life = k.lives.of(by)
 					o.vote(by, wire.Slot(s), r.ballot, r.hash)
 				}
