@@ -30,7 +30,7 @@ type fetchState struct {
 // would take one slot for each of the leader's repeats: so it was for seconds after an election with many open slots.
 func (r *Replica) Missed(b wire.Ballot, s wire.Slot) {
 	r.begin()
-	if r.fetch.again = true; b == r.ballot && s > r.chosen && s-r.chosen <= wire.SlotsAheadMax {
+	if r.fetch.again = true; b == r.ballot && r.fast == nil && s > r.chosen && s-r.chosen <= wire.SlotsAheadMax {
 		r.fetch.missed = max(r.fetch.missed, s)
 	}
 }
@@ -151,7 +151,7 @@ func (r *Replica) onFetch(m *wire.Message, from int) {
 		sent += e.frame.Len()
 		r.teach(m.From, s, e)
 	}
-	if r.role != Leader {
+	if r.role != Leader || r.fast != nil { // values that others offer come again from those
 		return
 	}
 	for s := max(m.Slot, r.chosen+1); s <= min(m.Until, r.next-1, m.Slot+fetchSlots) && sent < 2*fetchBytes; s++ {
