@@ -35,7 +35,7 @@ type Config struct {
 	Nodes   int    // replicas to start; of a remote cluster, the number of Targets
 	Engine  cluster.Settings
 	Load    load.Config
-	// Generators is how many processes make the load; with 1, or 0, this one does. Several keep no history.
+	// Generators is how many processes make the load; with 1, or 0, this one does. Their histories are merged.
 	Generators int
 	Faults     []cluster.Fault
 	SLOs       []result.SLO
@@ -103,7 +103,6 @@ func (c *Config) Validate() error {
 	bad(c.Load.Duration <= 0 && c.Load.Ops == 0, "--duration %s: give how long to measure, or --ops", c.Load.Duration)
 	bad(c.Generators < 0 || c.Generators > GeneratorsMax || c.Generators > max(c.Load.Clients, 1), "--generators %d: there can be 1 to %d, and no more than --clients", c.Generators, GeneratorsMax)
 	bad(c.Generators > 1 && c.Load.Settle > 0, "--settle: several generators cannot see each other's rate; use a longer --warmup")
-	bad(c.Generators > 1 && c.History != "", "--history: the operations of several generators are not recorded together; leave out --generators")
 	if c.Cluster == Remote {
 		bad(len(c.Targets) == 0, "--targets: give the cluster's addresses, host:port,...")
 		bad(c.ClusterID == 0, "--cluster-id: give the id that the cluster's nodes were started with")

@@ -17,6 +17,7 @@ import (
 	"github.com/paxbench/paxbench/bench/cluster"
 	"github.com/paxbench/paxbench/bench/env"
 	"github.com/paxbench/paxbench/bench/load"
+	"github.com/paxbench/paxbench/engine/history"
 	"github.com/paxbench/paxbench/wire"
 )
 
@@ -31,6 +32,8 @@ type generateSpec struct {
 	Cluster uint64
 	Addrs   []string
 	Load    load.Config
+	History string // where to record it
+	Ops     uint64 // as in history.Limits
 }
 
 type generateBegin struct{ Begin time.Time }
@@ -76,6 +79,10 @@ func Generate(ctx context.Context, in io.Reader, out io.Writer) error {
 	var window sync.WaitGroup
 	c := spec.Load
 	c.Begin = begin.Begin
+	recorded, err := spec.record(&c)
+	if err != nil {
+		return errors.Join(err, closeTargets(targets))
+	}
 	c.Started = func(measuring time.Time) {
 		window.Go(func() {
 			time.Sleep(time.Until(measuring))
@@ -84,7 +91,7 @@ func Generate(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	c.Pulse = func(p *load.Pulse) { sent = errors.Join(sent, messages.Encode(&generateMessage{Pulse: p})) }
 	loaded, err := load.Run(ctx, c, targets)
-	if err != nil {
+	if err = errors.Join(err, recorded()); err != nil {
 		return errors.Join(err, closeTargets(targets))
 	}
 	window.Wait()
@@ -94,9 +101,27 @@ func Generate(ctx context.Context, in io.Reader, out io.Writer) error {
 	return errors.Join(sent, err, closeTargets(targets), messages.Encode(&last))
 }
 
+// record begins this process's part of the history, which ended finishes.
+func (s *generateSpec) record(c *load.Config) (ended func() error, err error) {
+	f, err := os.Create(s.History)
+	if err != nil {
+		return nil, fmt.Errorf("bench: history: %w", err)
+	}
+	w, err := history.NewWriter(f, historyHead(c), history.Limits{Ops: s.Ops})
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	c.History = w
+	return func() error {
+		_, err := w.Close()
+		return errors.Join(err, f.Close())
+	}, nil
+}
+
 // generator is a process, as its parent sees it.
 type generator struct {
 	*Piped
+	history  string
 	messages *gob.Decoder
 	last     generateMessage
 }
@@ -104,6 +129,11 @@ type generator struct {
 // generate is load.Run by Config.Generators processes. started is told when measuring begins; the end of soft ends the
 // load, that of hard everything.
 func (r *run) generate(hard, soft context.Context, c load.Config) (*load.Result, error) {
+	var err error
+	if r.recording, err = r.record(); err != nil {
+		return nil, err
+	}
+	defer r.recording.end()
 	parts := c.Parts(r.config.Generators)
 	all := make([]*generator, len(parts))
 	defer func() {
@@ -114,7 +144,7 @@ func (r *run) generate(hard, soft context.Context, c load.Config) (*load.Result,
 		}
 	}()
 	for i, part := range parts {
-		g, err := r.startGenerator(c, part)
+		g, err := r.startGenerator(c, part, fmt.Sprintf("%s-part-%d", r.recording.path, i+1), len(parts))
 		if err != nil {
 			return nil, fmt.Errorf("bench: generator %d: %w", i+1, err)
 		}
@@ -145,7 +175,22 @@ func (r *run) generate(hard, soft context.Context, c load.Config) (*load.Result,
 		}
 	})
 	defer releaseSoft()
-	return r.gather(c, parts, all, measuring)
+	out, err := r.gather(c, parts, all, measuring)
+	if err == nil {
+		r.recording.merge(all)
+	}
+	return out, err
+}
+
+// merge adds what the generators recorded. What cannot be read is said with the verdict.
+func (rec *recording) merge(all []*generator) {
+	for _, g := range all {
+		f, err := os.Open(g.history)
+		if err == nil {
+			err = errors.Join(rec.writer.Merge(bufio.NewReaderSize(f, 1<<20), int64(load.ClockSlack)), f.Close(), os.Remove(g.history))
+		}
+		rec.err = errors.Join(rec.err, err)
+	}
 }
 
 // gather takes what the generators send until the last of them has ended.
@@ -175,7 +220,7 @@ func (r *run) gather(c load.Config, parts []load.Part, all []*generator, measuri
 	return gather.End(shares)
 }
 
-func (r *run) startGenerator(c load.Config, part load.Part) (*generator, error) {
+func (r *run) startGenerator(c load.Config, part load.Part, file string, parts int) (*generator, error) {
 	binary := r.config.Binary
 	if binary == "" {
 		binary = cluster.SelfBinary
@@ -186,9 +231,9 @@ func (r *run) startGenerator(c load.Config, part load.Part) (*generator, error) 
 	if err != nil {
 		return nil, err
 	}
-	g := &generator{Piped: p, messages: gob.NewDecoder(bufio.NewReader(p.Out))}
+	g := &generator{Piped: p, history: file, messages: gob.NewDecoder(bufio.NewReader(p.Out))}
 	c.Part = part
-	if err := json.NewEncoder(g.In).Encode(generateSpec{uint64(r.nodes.Cluster), r.seen().Addrs, c}); err != nil {
+	if err := json.NewEncoder(g.In).Encode(generateSpec{uint64(r.nodes.Cluster), r.seen().Addrs, c, file, historyOps / uint64(parts)}); err != nil {
 		g.End()
 		return nil, fmt.Errorf("it ended before it was ready: %w", err)
 	}

@@ -52,16 +52,23 @@ func (r *run) record() (*recording, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bench: history: %w", err)
 	}
-	l := &c.Load
-	head := history.Head{
-		Started: time.Now(), Seed: l.Seed, SM: l.SM.String(), ReadMode: l.ReadMode.String(), Keys: l.Keys,
-		Sampled: min(c.Load.HistoryKeys, l.Keys), Fresh: r.cluster != nil,
-	}
-	if rec.writer, err = history.NewWriter(rec.file, head, history.Limits{}); err != nil {
+	head := historyHead(&c.Load)
+	head.Fresh = r.cluster != nil
+	if rec.writer, err = history.NewWriter(rec.file, head, history.Limits{Ops: historyOps}); err != nil {
 		return nil, errors.Join(err, rec.file.Close())
 	}
 	return rec, nil
 }
+
+// historyHead says what load a history is of.
+func historyHead(l *load.Config) history.Head {
+	return history.Head{
+		Started: time.Now(), Seed: l.Seed, SM: l.SM.String(), ReadMode: l.ReadMode.String(), Keys: l.Keys, Sampled: min(l.HistoryKeys, l.Keys),
+	}
+}
+
+// historyOps is how many operations are recorded in full, as a judge's memory bounds them.
+const historyOps = 1_000_000
 
 // end finishes the file.
 func (rec *recording) end() {
@@ -70,7 +77,7 @@ func (rec *recording) end() {
 	}
 	rec.ended = true
 	_, err := rec.writer.Close()
-	rec.err = errors.Join(err, rec.file.Close())
+	rec.err = errors.Join(rec.err, err, rec.file.Close())
 }
 
 // judge reads the file back and judges it, if there is one: what is judged is what `paxbench verify` would find.

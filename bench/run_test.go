@@ -156,7 +156,7 @@ func TestRunGenerators(t *testing.T) {
 	t.Parallel()
 	for _, machine := range []load.SM{load.KV, load.Null} {
 		c := quick(t)
-		c.Load.Clients, c.Generators, c.Cluster = 5, 3, InProc
+		c.Load.Clients, c.Generators, c.Cluster, c.Load.HistoryKeys = 5, 3, InProc, 64
 		c.Engine.StateMachine, c.Load.SM = machine.String(), machine
 		var seen uint64
 		c.Progress = func(i load.Interval) { seen += i.Ops }
@@ -166,6 +166,10 @@ func TestRunGenerators(t *testing.T) {
 		}
 		if h, err := r.Distribution("response"); err != nil || h.TotalCount() != 1200 {
 			t.Errorf("%v: %v", machine, err)
+		}
+		s := r.Safety
+		if s.Linearizable != result.OK || s.History == nil || s.History.Calls == 0 || machine == load.KV && s.History.Keys == 0 {
+			t.Errorf("%v: the history of all three is not judged: %s, %+v, %q", machine, s.Linearizable, s.History, r.Validity.Notes)
 		}
 	}
 	c := quick(t)

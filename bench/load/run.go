@@ -123,9 +123,9 @@ func (r *run) now() int64 { return int64(time.Since(r.base)) }
 
 func (r *run) start() {
 	r.base = time.Now()
-	if wait := r.config.Begin.Sub(r.base); !r.config.Begin.IsZero() {
-		time.Sleep(wait)
-		r.base = r.base.Add(wait)
+	if !r.config.Begin.IsZero() {
+		r.base = monotonic(r.config.Begin)
+		time.Sleep(time.Until(r.base))
 	}
 	if r.config.Settle == 0 {
 		r.tellStart()
@@ -138,6 +138,22 @@ func (r *run) start() {
 		all.Wait()
 		close(r.over)
 	}()
+}
+
+// ClockSlack is how far the clocks of processes on one machine that were given the same Begin may be apart.
+const ClockSlack = 100 * time.Microsecond
+
+// monotonic finds the moment of a wall clock's time on this process's own clock. A reading of both in which something came in
+// between shows the moment too late, so the earliest of several is the best.
+func monotonic(wall time.Time) time.Time {
+	var at time.Time
+	for i := range 16 {
+		now := time.Now()
+		if t := now.Add(wall.Round(0).Sub(now.Round(0))); i == 0 || t.Before(at) {
+			at = t
+		}
+	}
+	return at
 }
 
 // tellStart tells when measuring begins, once that is known.

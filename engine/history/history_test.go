@@ -107,6 +107,64 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// What can go wrong: of the recordings of several processes some calls go missing or are changed, the bound of one stops all, or
+// what one did not record is taken for recorded.
+func TestMerge(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 9))
+	const slack = 100
+	var want []Call
+	var parts [][]byte
+	for range 3 {
+		var calls []Call
+		for range 3000 {
+			calls = append(calls, randomCall(rng))
+		}
+		p, _ := record(t, Head{SM: "kv"}, Limits{}, calls)
+		parts = append(parts, p)
+		for _, c := range calls {
+			c.Invoke, c.Return = c.Invoke-slack, c.Return+slack
+			want = append(want, c)
+		}
+	}
+	limited, stopped := record(t, Head{SM: "kv"}, Limits{Ops: 1}, want[:50])
+	var b bytes.Buffer
+	w, err := NewWriter(&b, Head{SM: "kv", Fresh: true}, Limits{Ops: 1, Queue: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range parts {
+		if err := w.Merge(bytes.NewReader(p), slack); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !w.Sampling() {
+		t.Error("the bound of one recording is taken for that of all")
+	}
+	if err := w.Merge(bytes.NewReader(limited), slack); err != nil {
+		t.Fatal(err)
+	}
+	var damage *DamageError
+	if err := w.Merge(bytes.NewReader(parts[0][:len(parts[0])/2]), slack); !errors.As(err, &damage) {
+		t.Errorf("half a recording: %v", err)
+	}
+	tail, err := w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, got, _, err := readAll(b.Bytes())
+	if err != nil || !head.Fresh || len(got) < len(want)+50 {
+		t.Fatalf("%d calls, at least %d are due, %v", len(got), len(want)+50, err)
+	}
+	for i := range want {
+		if !reflect.DeepEqual(got[i], want[i]) {
+			t.Fatalf("call %d: %+v, recorded %+v", i, got[i], want[i])
+		}
+	}
+	if stopped.Cut == Never || tail.Cut != stopped.Cut-slack {
+		t.Errorf("operations are complete up to %d, the part that stopped says %d", tail.Cut, stopped.Cut)
+	}
+}
+
 // What can go wrong: a damaged file is judged as if it were whole. Every bit flipped and every length cut must be noticed, at
 // the frame it is in.
 func TestDamage(t *testing.T) {

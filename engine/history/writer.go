@@ -104,6 +104,43 @@ func (w *Writer) cutAt(t int64) {
 	}
 }
 
+// Merge adds the calls of a whole recording, made by another process on the same clock, and waits for the disk where that is
+// slower. slack nanoseconds is how far the two clocks may be apart: each call is taken to have begun so much earlier and
+// ended so much later, which can only hide a violation, never make one. The bound on operations does not hold for it. An
+// error that is a *DamageError names the place in src; what was before it has been added.
+func (w *Writer) Merge(src io.Reader, slack int64) error {
+	r, err := NewReader(src)
+	if err != nil {
+		return err
+	}
+	b := w.NewBuffer()
+	flush := func() {
+		if b.c.calls > 0 {
+			w.queue <- b.c
+			b.c, b.coder = newChunk(), coder{}
+		}
+	}
+	tail, err := r.All(func(c *Call) error {
+		c.Invoke, c.Return = c.Invoke-slack, c.Return+slack
+		b.c.plain = b.coder.append(b.c.plain, c)
+		b.c.calls++
+		b.c.ops += uint64(len(c.Ops))
+		if len(b.c.plain) >= bufferBytes {
+			flush()
+		}
+		return nil
+	})
+	flush()
+	if err != nil {
+		return err
+	}
+	w.drop.Add(tail.Dropped)
+	if tail.Cut != Never {
+		w.cutAt(tail.Cut - slack)
+	}
+	return nil
+}
+
 // Close writes what is left. All buffers have been flushed before, and are not used any more.
 func (w *Writer) Close() (Tail, error) {
 	close(w.queue)
