@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/paxbench/paxbench/bench/disk"
 	"github.com/paxbench/paxbench/engine"
+	"golang.org/x/sys/unix"
 )
 
 // inProcess is an incarnation that lives in this process.
@@ -23,7 +25,7 @@ func startInProcess(m *Member, nc NodeConfig) (runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster: log of node %d: %w", m.node, err)
 	}
-	node, err := nc.Open(slog.New(slog.NewTextHandler(log, nil)))
+	node, err := openAgain(nc, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		log.Close()
 		return nil, fmt.Errorf("cluster: start node %d: %w", m.node, err)
@@ -35,6 +37,20 @@ func startInProcess(m *Member, nc NodeConfig) (runner, error) {
 	}()
 	return inProcess{node, log}, nil
 }
+
+// openAgain opens the node, and waits where its port is still taken: a process that we are just starting has every socket of
+// ours from its fork to its exec, the closed listener of this node's last life too.
+func openAgain(nc NodeConfig, log *slog.Logger) (*engine.Node, error) {
+	for begin := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		node, err := nc.Open(log)
+		if !errors.Is(err, unix.EADDRINUSE) || time.Since(begin) > portLimit {
+			return node, err
+		}
+	}
+}
+
+// portLimit is how long a port may be taken by what is left of a last life.
+const portLimit = 5 * time.Second
 
 // kill of a node in this process is an ordinary close: it serves Cluster.Close and Cluster.Kill, not faults.
 func (r inProcess) kill() error {

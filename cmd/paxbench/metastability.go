@@ -14,6 +14,9 @@ import (
 const (
 	overloadClients  = 8
 	overloadInflight = 1 << 14
+
+	// overloadBytes bounds what a client has outstanding: large values would otherwise need more memory than an overload.
+	overloadBytes = 32 << 20
 )
 
 func newMetastability(a *app) *cobra.Command {
@@ -52,6 +55,9 @@ Exit codes: 0 recovered, 3 not recovered, 5 safety violated, 6 the usual load wa
 	scenarioOutput(fs, &c.output, "write all that was recorded to this file, as JSON")
 	configFlags(cmd, a, &c.configFile, &c.printOnly, func() error {
 		settle(fs, &c.Config)
+		if !fs.Changed("inflight") {
+			c.Load.Inflight = min(overloadInflight, max(overloadBytes/c.Load.Values.Sizes.Max(), 64))
+		}
 		for _, name := range []string{"rate", "duration", "ops", "fault"} {
 			if fs.Changed(name) {
 				return usagef("metastability: --%s follows from the phases; use --peak, --before, --for and --after", name)

@@ -51,6 +51,13 @@ func (a *admission) replied(sent, now int64, underWay int) {
 	}
 }
 
+// silent takes the end of the time for what was sent at that time, without a reply. Of all signs it is the strongest, and the only
+// one when everything is late: without it the clients go on filling a pipeline whose every reply finds nobody.
+func (a *admission) silent(sent, now int64) {
+	a.reply = max(a.reply, now-sent)
+	a.lower(sent, now, 0.5)
+}
+
 // refused takes the news that what was sent at that time found no room, or waited too long.
 func (a *admission) refused(sent, now int64) { a.lower(sent, now, 0.5) }
 

@@ -52,6 +52,7 @@ type link struct {
 	// Under Client.mu.
 	heardAt  int64 // last frame
 	answered int64 // when the last request was sent of those that have an answer
+	probedAt int64 // when something was last sent again on this connection for want of an answer
 	patience int64 // how long the node may be silent with requests under way
 	node     wire.NodeID
 }

@@ -153,9 +153,10 @@ func (c *Client) expire(now int64, lost *lostBlocks) (next int64) {
 			next = min(next, b.deadline)
 		}
 	}
-	if c.openSent != 0 && c.forgotten(c.link, c.openSent, now, &next) {
+	if c.openSent != 0 && c.forgotten(c.link, c.openSent, now, true, &next) {
 		c.sendOpen(now)
 	}
+	first := true
 	for id, q := range c.queries {
 		if q.deadline <= now {
 			delete(c.queries, id)
@@ -163,8 +164,11 @@ func (c *Client) expire(now int64, lost *lostBlocks) (next int64) {
 			continue
 		}
 		next = min(next, q.deadline)
-		if q.awaited && c.forgotten(q.on, q.lastSent, now, &next) {
-			c.sendQuery(q, now)
+		if q.awaited {
+			if c.forgotten(q.on, q.lastSent, now, first, &next) {
+				c.sendQuery(q, now)
+			}
+			first = false
 		}
 	}
 	if len(lost.blocks) > 0 {
@@ -175,19 +179,26 @@ func (c *Client) expire(now int64, lost *lostBlocks) (next int64) {
 
 // expireFlight is expire for the blocks under way. mu is held.
 func (c *Client) expireFlight(now int64, lost *lostBlocks, next *int64) {
+	first := true
 	for i := range c.flight.count {
 		b := c.flight.at(i)
 		if b == nil {
 			continue
 		}
 		if b.deadline <= now {
+			if b.awaited {
+				c.admission.silent(b.lastSent, now)
+			}
 			lost.add(b, b.outcome(errLateUnsent, errLateRefused, errLateSent))
 			continue
 		}
 		*next = min(*next, b.deadline)
-		if b.awaited && c.forgotten(b.on, b.lastSent, now, next) {
-			b.maybe = true
-			c.send(b, now)
+		if b.awaited {
+			if c.forgotten(b.on, b.lastSent, now, first, next) {
+				b.maybe = true
+				c.send(b, now)
+			}
+			first = false
 		}
 	}
 	for _, b := range lost.blocks {
@@ -198,18 +209,24 @@ func (c *Client) expireFlight(now int64, lost *lostBlocks, next *int64) {
 }
 
 // forgotten says whether a request that was sent on l at that time is to be sent again on the same connection, and
-// lowers next to when it will be. mu is held.
-func (c *Client) forgotten(l *link, sent, now int64, next *int64) bool {
+// lowers next to when it will be. One that has been overtaken by answers to later ones is; as long as it has not, its turn
+// may not have come, and of all that wait only the first is sent again, and only when nothing was heard: to a node that is
+// slow the whole window once more would be as much work again. mu is held.
+func (c *Client) forgotten(l *link, sent, now int64, first bool, next *int64) bool {
 	if l == nil || l != c.link || c.paused {
 		return false
 	}
 	if l.answered < sent {
-		sent = max(sent, l.heardAt) // what was sent before it is being answered: its turn has not come
+		if !first {
+			return false
+		}
+		sent = max(sent, l.heardAt, l.probedAt)
 	}
 	if due := sent + c.c.resendAfter(); due > now {
 		*next = min(*next, due)
 		return false
 	}
+	l.probedAt = now
 	return true
 }
 
