@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,6 +107,39 @@ func TestRunFaults(t *testing.T) {
 		if strings.Contains(reason, "catch up") {
 			t.Error(reason)
 		}
+	}
+}
+
+// In fast rounds, with clients on every node, the leader could be lost for good, values that collided could be lost or doubled, and the
+// report could say nothing of them.
+func TestRunFast(t *testing.T) {
+	t.Parallel()
+	for _, nodes := range []int{3, 5} {
+		c := quick(t)
+		c.Nodes, c.Engine.Mode, c.Load.Clients = nodes, "fast", nodes
+		c.Load.Rate, c.Load.Duration = 300, 2*time.Second
+		f, err := cluster.ParseFault("kill:leader@500ms+500ms")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if nodes == 5 {
+			c.Load.Duration, c.Faults = 4*time.Second, append(c.Faults, f)
+		}
+		r := mustRun(t, c)
+		notes := strings.Join(r.Validity.Notes, "\n")
+		var won, fast, collided, recovered uint64
+		at := strings.Index(notes, "fast rounds: ")
+		if at < 0 {
+			t.Fatalf("%d nodes: nothing is said of fast rounds in\n%s", nodes, notes)
+		}
+		n, err := fmt.Sscanf(notes[at:], "fast rounds: %d batches, %d of them chosen by a fast quorum; collisions in %d slots; %d slots recovered", &won, &fast, &collided, &recovered)
+		if n != 4 || fast == 0 || fast > won {
+			t.Errorf("%d nodes: %d batches, %d fast (%v) in\n%s", nodes, won, fast, err, notes)
+		}
+		if len(r.Faults) != len(c.Faults) {
+			t.Errorf("%d nodes: faults %+v", nodes, r.Faults)
+		}
+		t.Logf("%d nodes: %d batches, %d fast, %d collisions, %d recovered", nodes, won, fast, collided, recovered)
 	}
 }
 
