@@ -48,6 +48,12 @@ type Config struct {
 	// which promise less, such an end is cut in any case.
 	AcceptTornTail bool
 
+	// Rejoin brings a node back under its old id whose log is lost or refused, or of which an operator knows that it is an older copy:
+	// without a vote, until a majority of the cluster, this node not counted, has told it what it may have forgotten (FAULTS.md,
+	// amnesia rule). A log that cannot be started from is put aside, another one is kept. It takes three nodes at least, and
+	// is for one start.
+	Rejoin bool
+
 	Groups          int // replicated logs on this node, with ids 1..Groups; default 1; the same on every node
 	NewStateMachine func(wire.GroupID) StateMachine
 
@@ -138,6 +144,9 @@ func (c *Config) validate() error {
 	fault(c.Dir == "", "no data directory")
 	fault(c.NewStateMachine == nil, "no state machine")
 	fault(c.Groups < 1 || c.Groups > groupsMax, "%d groups: need 1 to %d", c.Groups, groupsMax)
+	fault(c.Rejoin && c.Bootstrap, "Rejoin is for a node that has run before, Bootstrap for one that has not")
+	fault(c.Rejoin && c.AcceptTornTail, "Rejoin says that the log may have lost something, AcceptTornTail that it has not")
+	fault(c.Rejoin && len(c.Members) < 3, "Rejoin in a cluster of %d: a majority of the others has to give the vote back, and there is none", len(c.Members))
 	fault(c.Tick < time.Millisecond || c.Tick > time.Minute, "tick of %v: need 1ms to 1m", c.Tick)
 	beat := time.Duration(c.HeartbeatTicks) * c.Tick
 	fault(c.Lease != 0 && c.Mode != paxos.ModeMulti, "leases in mode %v: there is nobody to hold one", c.Mode)

@@ -186,7 +186,7 @@ func (l *loop) suspicion(e *paxos.Event) {
 		g.node.syncer.put(w)
 	case paxos.EventCannotHeal:
 		g.log.Error("cannot be healed: bring back other nodes; if the ends of their logs were torn by a power loss and not damaged,"+
-			" start those that are suspect once with AcceptTornTail (serve --accept-torn-tail)", "reason", e.Reason)
+			" start those that are suspect once with AcceptTornTail (serve --accept-torn-tail); what only damaged or lost logs held is lost", "reason", e.Reason)
 	case paxos.EventHealed:
 		g.count.heals.Inc()
 		if g.suspect.Swap(false) {

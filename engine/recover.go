@@ -25,7 +25,8 @@ type MissingError struct {
 }
 
 func (e *MissingError) Error() string {
-	s := fmt.Sprintf("engine: group %d: the log was trimmed up to slot %d, the newest good snapshot holds slot %d: slots between are missing",
+	s := fmt.Sprintf("engine: group %d: the log was trimmed up to slot %d, the newest good snapshot holds slot %d: slots between are missing;"+
+		" bring the snapshot back, or start the node once with --rejoin: it comes back without a vote, and gets it from a majority of the others",
 		e.Group, e.Trimmed, e.Snapshot)
 	if e.Err != nil {
 		s += ": " + e.Err.Error()
@@ -68,6 +69,11 @@ func (n *Node) load(recs []recovery) error {
 	if err := n.checkFresh(); err != nil {
 		return err
 	}
+	if n.c.Rejoin {
+		if err := n.rejoin(); err != nil {
+			return err
+		}
+	}
 	wc := n.walConfig()
 	log, err := wal.Open(wc)
 	if err != nil {
@@ -96,15 +102,22 @@ func (n *Node) load(recs []recovery) error {
 	if v := log.Verdict(); v.Torn {
 		n.log.Warn("log recovered", "verdict", v.String())
 	}
-	n.trust(recs)
-	return nil
+	if n.c.Rejoin {
+		if err := log.MarkSuspect(rejoinWhy); err != nil {
+			return err
+		}
+	}
+	return n.trust(recs)
 }
 
 // trust tells the groups' states whether the log may have lost something (FAULTS.md, amnesia rule).
-func (n *Node) trust(recs []recovery) {
+func (n *Node) trust(recs []recovery) error {
 	why := n.wal.Suspect()
-	if why == "" {
-		return
+	switch {
+	case why == "":
+		return nil
+	case n.wal.Lost() && n.c.AcceptTornTail:
+		return errLostAccepted(why)
 	}
 	for i := range recs {
 		if n.c.AcceptTornTail {
@@ -115,6 +128,7 @@ func (n *Node) trust(recs []recovery) {
 		n.groups[i].suspect.Store(true)
 		n.suspects.Inc()
 	}
+	return nil
 }
 
 // walConfig is the log's configuration.

@@ -57,6 +57,7 @@ type NodeConfig struct {
 	Bootstrap bool // give an empty directory its identity
 
 	AcceptTornTail bool       // see engine.Config
+	Rejoin         bool       // see engine.Config
 	Disk           *disk.Disk // stands between the node and its files; nil: nothing does
 	Settings       Settings
 }
@@ -168,7 +169,7 @@ func (c NodeConfig) Open(logger *slog.Logger) (*engine.Node, error) {
 		return nil, err
 	}
 	config := engine.Config{
-		Node: c.Node, Cluster: c.Cluster, Members: c.Peers, PeerAddrs: c.PeerAddrs, Listen: c.Listen, Dir: c.Dir, Bootstrap: c.Bootstrap, AcceptTornTail: c.AcceptTornTail,
+		Node: c.Node, Cluster: c.Cluster, Members: c.Peers, PeerAddrs: c.PeerAddrs, Listen: c.Listen, Dir: c.Dir, Bootstrap: c.Bootstrap, AcceptTornTail: c.AcceptTornTail, Rejoin: c.Rejoin,
 		NewStateMachine: machine, Fsync: policy, Window: c.Settings.Window, BatchBytes: c.Settings.BatchBytes,
 		BatchDelay: c.Settings.BatchDelay, Compress: c.Settings.Compress == "s2",
 		SnapshotBytes: c.Settings.SnapshotBytes, RetainBytes: c.Settings.RetainBytes,

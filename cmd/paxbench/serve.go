@@ -31,6 +31,7 @@ type serveConfig struct {
 	dir        string
 	bootstrap  bool
 	acceptTorn bool
+	rejoin     bool
 	settings   cluster.Settings
 	ready      string
 	logFormat  string
@@ -55,7 +56,11 @@ replica that lost its directory has forgotten its votes, and its place must not 
 If the end of the log is not whole, the replica may have forgotten a vote. A cluster of one refuses to start. In a larger one
 the replica is suspect: it says so in its log and its status, serves what is chosen, and votes again when a majority of the
 others has told it what it may have forgotten. Only if so many are suspect that they cannot heal each other, as after a power
-loss of all, somebody has to decide: --accept-torn-tail says that nothing acknowledged was lost.`,
+loss of all, somebody has to decide: --accept-torn-tail says that nothing acknowledged was lost.
+
+A replica whose log is lost or refused, or is known to be an older copy, comes back with --rejoin, once: a log that cannot be
+started from is put aside (*.lost), and the replica is suspect until a majority of the others has healed it. It takes three
+replicas at least, and the others must have their logs.`,
 		Example: `  paxbench serve --node 1 --cluster-id 7 --peers 1=127.0.0.1:7001,2=127.0.0.1:7002,3=127.0.0.1:7003 \
     --data-dir data/1 --bootstrap`,
 		Args: cobra.NoArgs,
@@ -70,6 +75,7 @@ loss of all, somebody has to decide: --accept-torn-tail says that nothing acknow
 		"where this node reaches other nodes, if elsewhere than clients do, in the form of --peers")
 	fs.StringVar(&c.dir, "data-dir", "", "this node's directory: its log, snapshots and identity")
 	fs.BoolVar(&c.acceptTorn, "accept-torn-tail", false, "the end of the log, if it is not whole, was torn by a power loss and never acknowledged: cut it, and vote")
+	fs.BoolVar(&c.rejoin, "rejoin", false, "the log is lost, refused or an older copy: come back without a vote, and get it from a majority of the others")
 	fs.BoolVar(&c.bootstrap, "bootstrap", false, "first start of this node: give the empty data directory its identity")
 	engineFlags(fs, &c.settings)
 	fs.Var(&choice{value: &c.ready, choices: []string{"text", "json"}}, "ready", "form of the line printed once the node listens")
@@ -93,6 +99,10 @@ func (c *serveConfig) check() error {
 		return usagef("serve needs --peers: all nodes as 1=host:port,2=host:port,...")
 	case c.peers[wire.NodeID(c.node)] == "":
 		return usagef("--node %d is not among --peers %s", c.node, cluster.FormatPeers(c.peers))
+	case c.rejoin && (c.bootstrap || c.acceptTorn):
+		return usagef("--rejoin says that the log is lost: it goes neither with --bootstrap, a first start, nor with --accept-torn-tail, which says that nothing is")
+	case c.rejoin && len(c.peers) < 3:
+		return usagef("--rejoin takes a cluster of three at least: a majority of the others has to give the vote back")
 	case c.withDisk && !c.withParent:
 		return usagef("--with-disk-control goes with --with-parent")
 	case c.dir == "":
@@ -124,7 +134,7 @@ func serve(a *app, c *serveConfig) error {
 	a.begin()
 	nc := cluster.NodeConfig{
 		Node: wire.NodeID(c.node), Cluster: wire.ClusterID(c.clusterID), Listen: c.listen, Peers: c.peers, PeerAddrs: c.peerAddrs,
-		Dir: c.dir, Bootstrap: c.bootstrap, AcceptTornTail: c.acceptTorn, Settings: c.settings,
+		Dir: c.dir, Bootstrap: c.bootstrap, AcceptTornTail: c.acceptTorn, Rejoin: c.rejoin, Settings: c.settings,
 	}
 	if c.withDisk {
 		nc.Disk = disk.New()
@@ -220,7 +230,7 @@ func explainOpen(err error, c *serveConfig) error {
 	case errors.Is(err, wal.ErrInUse):
 		hint = "stop the other process, or check --node and --data-dir"
 	case errors.Is(err, wal.ErrNotBootstrapped):
-		hint = "if this node has never run, start it once with --bootstrap; if it has, its data is gone and it must not come back under this id"
+		hint = "if this node has never run, start it once with --bootstrap; if it has, its data is gone: start it once with --rejoin"
 	case errors.Is(err, wal.ErrHistory):
 		hint = "leave out --bootstrap: the node has run before"
 	case errors.As(err, &identity):
@@ -228,7 +238,7 @@ func explainOpen(err error, c *serveConfig) error {
 	case errors.As(err, &torn):
 		hint = "if this follows a power loss, start once with --accept-torn-tail"
 	case errors.As(err, &corrupt):
-		hint = fmt.Sprintf("'paxbench wal verify %s' shows what is damaged; the node must not run on it", c.dir)
+		hint = fmt.Sprintf("'paxbench wal verify %s' shows what is damaged; the node must not run on it: start it once with --rejoin", c.dir)
 	default:
 		return err
 	}

@@ -55,6 +55,8 @@ var faults = []fault{
 	{"damaged log", 1, (*nemesis).damaged},
 	{"damaged snapshot", 1, (*nemesis).rotten},
 	{"damaged end of the log", 3, (*nemesis).rot},
+	{"directory gone", 1, (*nemesis).gone},
+	{"decayed sector", 3, (*nemesis).decay},
 }
 
 func (n *nemesis) init(w *world) {

@@ -227,7 +227,7 @@ func (o *oracle) snapshotIn(image *vfs.Mem, d *disk) wire.Slot {
 // compare says whether a restarted node's durable state has everything it had (S5, S15), was being what was seen.
 func (o *oracle) compare(p *proc, was *durable) {
 	k := o.known(p.disk)
-	if p.suspicion.fresh { // it is suspect
+	if p.suspicion.fresh && p.suspicion.groups != 0 { // it knows
 		o.holders()
 		return
 	}
@@ -239,7 +239,7 @@ func (o *oracle) compare(p *proc, was *durable) {
 			o.w.fail("S5", p.id, s, "restarted with promise %v for this slot, it had made %v durable", k.promised(s), b)
 		}
 	}
-	if k.snap < was.snap {
+	if k.snap < was.snap && !p.suspicion.fresh { // a damaged snapshot may be passed over if the log reaches back to an older one
 		o.w.fail("S15", p.id, was.snap, "restarted with a snapshot of slot %d, one of slot %d was durable", k.snap, was.snap)
 	}
 	if k.trim > k.snap {

@@ -39,6 +39,7 @@ type proc struct {
 	slow         time.Duration
 	lost         bool // stays down, or its disk stalled, for ever
 	acceptTorn   bool // start although the log's end is not whole
+	rejoin       bool // start without a vote: the log is lost or refused
 	suspicion    suspicion
 }
 
@@ -92,7 +93,7 @@ func (p *proc) config(bootstrap bool) engine.Config {
 		Transport:       p.port, FS: p.fs, SnapshotFS: snapFS{p.fs}, SegmentBytes: k.SegmentBytes,
 		Tick: k.Tick, HeartbeatTicks: k.HeartbeatTicks, ElectionTicks: k.ElectionTicks, Seed: p.w.o.Seed + uint64(p.life)<<32 + 1,
 		Mode: k.Mode, Backoff: k.Backoff, Learn: k.Learn, Quorums: k.Quorums, Lease: k.Lease, LeaseDrift: drift(k.Lease), Groups: k.Groups, Fsync: k.Fsync, Window: k.Window, BatchBytes: k.BatchBytes, BatchDelay: k.BatchDelay, Compress: k.Compress, QueueBytes: k.QueueBytes,
-		SnapshotBytes: k.SnapshotBytes, RetainBytes: k.RetainBytes, AcceptTornTail: p.acceptTorn,
+		SnapshotBytes: k.SnapshotBytes, RetainBytes: k.RetainBytes, AcceptTornTail: p.acceptTorn && !p.rejoin, Rejoin: p.rejoin,
 	}
 }
 
@@ -127,6 +128,7 @@ func (p *proc) start(bootstrap bool) {
 	if d.Verdict().Torn {
 		w.counts["torn tails"]++
 	}
+	p.rejoin = false
 	p.recovered()
 	p.judged()
 	for _, r := range p.reps {
@@ -173,6 +175,7 @@ func (p *proc) notStarted(err error) {
 		p.lose()
 	case p.disk.injected:
 		p.disk.mem.Reboot()
+	case p.rejoins(err):
 	default:
 		p.w.fail("S15", p.id, 0, "does not start: %v", err)
 	}
@@ -466,4 +469,7 @@ func (p *proc) recovered() {
 		o.compare(p, &was[i])
 	}
 	p.suspicion.fresh = false
+	if p.suspicion.groups == 0 {
+		p.suspicion.rotted = false // what was damaged is not needed, or was written anew: nothing is missing
+	}
 }

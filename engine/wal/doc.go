@@ -14,6 +14,7 @@
 //
 //	identity                     whose log this is; its presence makes the directory a log (see Identity)
 //	suspect                      there if the log may have lost acknowledged records; says why (suspect.go)
+//	*.lost                       put aside by Rejoin; nothing reads it
 //	lock                         flock while a process has the log open, with its process id
 //	seg-0000000000000001.wal     segments; ids count from 1 without gaps
 //	spare-000000000000000a.wal   zero-filled or formerly used files of the configured size

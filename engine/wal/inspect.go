@@ -66,7 +66,7 @@ func InspectFS(fsys FS, dir string, fn func(*Entry) error) (Report, error) {
 	}
 	rep.Identity = who
 	suspect, unread := readSuspect(fsys, dir)
-	rep.Suspect = suspect
+	rep.Suspect = suspect.why
 	h, err := readHistory(fsys, dir, who, rep.visitor(fn))
 	rep.Spares, rep.GivenUp, rep.Verdict = len(h.spares), len(h.leftovers), h.verdict
 	if err == nil {

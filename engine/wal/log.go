@@ -30,7 +30,7 @@ type Log struct {
 
 	state   state
 	verdict Verdict
-	suspect string // why; "": it is not
+	suspect mark // no reason: it is not
 	sticky  atomic.Pointer[error]
 	members atomic.Pointer[[]wire.NodeID]
 
@@ -114,7 +114,7 @@ func Open(c Config) (*Log, error) {
 			return nil, fmt.Errorf("wal: make directory: %w", err)
 		}
 	} else if _, err := c.FS.List(c.Dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("wal: %s does not exist: %w: a node that had one must not start without it;"+
+		return nil, fmt.Errorf("wal: %s does not exist: %w: a node that had one starts once with --rejoin and comes back without a vote;"+
 			" for a new node bootstrap it", c.Dir, ErrNotBootstrapped)
 	} else if err != nil {
 		return nil, fmt.Errorf("wal: list: %w", err)
@@ -171,9 +171,9 @@ func openIdentity(c *Config) (Identity, error) {
 	case ok:
 		return id, id.check(c)
 	case segments:
-		return id, &IdentityError{c.Dir, "the segments are here but not the identity file: part of the directory is lost"}
+		return id, &IdentityError{c.Dir, "the segments are here but not the identity file: part of the directory is lost; start the node once with --rejoin"}
 	}
-	return id, fmt.Errorf("wal: %s: %w: a node that had a log must not start without it; for a new node bootstrap it",
+	return id, fmt.Errorf("wal: %s: %w: a node that had a log starts once with --rejoin and comes back without a vote; for a new node bootstrap it",
 		c.Dir, ErrNotBootstrapped)
 }
 
@@ -186,29 +186,7 @@ func bootstrap(c *Config, names []string) (Identity, error) {
 			return id, err
 		}
 	}
-	rec := wire.MembersRecord(c.Cluster, c.Node, c.Members)
-	defer rec.Frame.Release()
-	h := segmentHeader{Cluster: c.Cluster, Node: c.Node, Members: c.Members, ID: 1, First: 1, Oldest: 1, Salt: c.Salt()}
-	img := newImage(h, []wire.Record{rec}, c.SegmentBytes, 0)
-	tmp := filepath.Join(c.Dir, segmentName(1)+tmpSuffix)
-	f, err := createZeroed(c.FS, tmp, img.header.Size)
-	if err != nil {
-		return id, fmt.Errorf("wal: bootstrap: %w", err)
-	}
-	defer f.Close()
-	if err := img.writeTo(f); err != nil {
-		return id, fmt.Errorf("wal: bootstrap: %w", err)
-	}
-	if err := f.Sync(); err != nil {
-		return id, fmt.Errorf("wal: bootstrap: %w", err)
-	}
-	if err := c.FS.Rename(tmp, filepath.Join(c.Dir, segmentName(1))); err != nil {
-		return id, fmt.Errorf("wal: bootstrap: %w", err)
-	}
-	if err := c.FS.SyncDir(c.Dir); err != nil {
-		return id, fmt.Errorf("wal: bootstrap: %w", err)
-	}
-	return id, writeIdentity(c.FS, c.Dir, id)
+	return id, makeLog(c, id)
 }
 
 // clearLeftover removes what a bootstrap that a crash cut short may have left under this name, and refuses anything that

@@ -12,38 +12,70 @@ import (
 )
 
 // A log is suspect when it may have lost records that were acknowledged. What says so is a file, suspect, beside the segments:
-// text that an operator can read. It is durable before the end of the log is cut, because after the cut nothing else would
+// text that an operator can read. It is durable before the end of the log is cut, or the log is put aside, because after the cut nothing else would
 // tell that something was there, and it stays until what was lost has been learned again from others (ClearSuspect).
 //
 // Why a file: a record would have to be written where the damage is, and to be carried along from segment to segment.
 
 const suspectName = "suspect"
 
-func encodeSuspect(why string) []byte {
-	text := fmt.Sprintf("paxbench-suspect %d\n%s\n", Version, strings.ReplaceAll(why, "\n", " "))
+// mark is what the file says.
+type mark struct {
+	why  string // "": there is no mark
+	lost bool   // the log was put aside (Rejoin): nobody can say of what is there now that it has lost nothing
+}
+
+func (m mark) encode() []byte {
+	lost := ""
+	if m.lost {
+		lost = " lost"
+	}
+	text := fmt.Sprintf("paxbench-suspect %d%s\n%s\n", Version, lost, strings.ReplaceAll(m.why, "\n", " "))
 	return fmt.Appendf(nil, "%scrc32c %08x\n", text, crc32.Checksum([]byte(text), wire.Castagnoli))
 }
 
-// readSuspect returns why the log in dir is suspect; "" if it is not. A file that does not read as it was written says so as
-// well: that it is there is what counts.
-func readSuspect(fsys FS, dir string) (why string, err error) {
+// readSuspect returns the mark of the log in dir. A file that does not read as it was written is one as well, of the worse kind:
+// that it is there is what counts.
+func readSuspect(fsys FS, dir string) (m mark, err error) {
 	name := filepath.Join(dir, suspectName)
 	p, err := readSmall(fsys, name, 4096)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+		return m, nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("wal: read %s: %w", name, err)
+		return m, fmt.Errorf("wal: read %s: %w", name, err)
 	}
-	lines := strings.SplitN(string(p), "\n", 3)
-	if len(lines) == 3 && lines[1] != "" && string(encodeSuspect(lines[1])) == string(p) {
-		return lines[1], nil
+	if lines := strings.SplitN(string(p), "\n", 3); len(lines) == 3 && lines[1] != "" {
+		for _, lost := range []bool{false, true} {
+			if m = (mark{lines[1], lost}); string(m.encode()) == string(p) {
+				return m, nil
+			}
+		}
 	}
-	return "it was suspect before, and the file that says why is damaged", nil
+	return mark{"it was suspect before, and the file that says why is damaged", true}, nil
+}
+
+// writeSuspect makes the mark, and makes it durable.
+func writeSuspect(fsys FS, dir string, m mark) error {
+	name := filepath.Join(dir, suspectName)
+	err := writeNew(fsys, name+tmpSuffix, m.encode())
+	if err == nil {
+		err = fsys.Rename(name+tmpSuffix, name)
+	}
+	if err == nil {
+		err = fsys.SyncDir(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("wal: write %s: %w", name, err)
+	}
+	return nil
 }
 
 // Suspect says why the log may have lost records that were acknowledged; "": it has not. Valid after Replay.
-func (l *Log) Suspect() string { return l.suspect }
+func (l *Log) Suspect() string { return l.suspect.why }
+
+// Lost says that the log is suspect because an earlier one was put aside (Rejoin). Valid after Replay.
+func (l *Log) Lost() bool { return l.suspect.lost }
 
 // MarkSuspect makes it durable that the log may have lost records, and why. The first reason stays.
 func (l *Log) MarkSuspect(why string) error {
@@ -54,21 +86,14 @@ func (l *Log) MarkSuspect(why string) error {
 }
 
 func (l *Log) markSuspect(why string) error {
-	if l.suspect != "" {
+	if l.suspect.why != "" {
 		return nil
 	}
-	name := filepath.Join(l.c.Dir, suspectName)
-	err := writeNew(l.c.FS, name+tmpSuffix, encodeSuspect(why))
-	if err == nil {
-		err = l.c.FS.Rename(name+tmpSuffix, name)
+	m := mark{why: why}
+	if err := writeSuspect(l.c.FS, l.c.Dir, m); err != nil {
+		return l.fail(err)
 	}
-	if err == nil {
-		err = l.c.FS.SyncDir(l.c.Dir)
-	}
-	if err != nil {
-		return l.fail(fmt.Errorf("wal: write %s: %w", name, err))
-	}
-	l.suspect = why
+	l.suspect = m
 	return nil
 }
 
@@ -81,7 +106,7 @@ func (l *Log) ClearSuspect() error {
 }
 
 func (l *Log) clearSuspect() error {
-	if l.suspect == "" {
+	if l.suspect.why == "" {
 		return nil
 	}
 	name := filepath.Join(l.c.Dir, suspectName)
@@ -92,7 +117,7 @@ func (l *Log) clearSuspect() error {
 	if err != nil {
 		return l.fail(fmt.Errorf("wal: remove %s: %w", name, err))
 	}
-	l.suspect = ""
+	l.suspect = mark{}
 	return nil
 }
 

@@ -120,7 +120,7 @@ func TestSuspectMarkIsHistory(t *testing.T) {
 	m := vfs.NewMem()
 	c := memConfig(m)
 	c.Bootstrap = true
-	m.WriteFile(filepath.Join(testDir, suspectName), encodeSuspect("why"))
+	m.WriteFile(filepath.Join(testDir, suspectName), mark{why: "why"}.encode())
 	if _, err := Open(c); !errors.Is(err, ErrHistory) {
 		t.Errorf("bootstrapped over it: %v", err)
 	}

@@ -53,7 +53,7 @@ func wantCorrupt(t *testing.T, err error, file string) {
 	if c.File != file || c.Reason == "" {
 		t.Errorf("error names %s at %d (%s), want %s", c.File, c.Offset, c.Reason, file)
 	}
-	if !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "new id") {
+	if !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "--rejoin") {
 		t.Errorf("message does not name the file and the way out: %v", err)
 	}
 }

@@ -71,6 +71,7 @@ const (
 	PartKeptUnsynced
 	TrimMarkForgotten
 	RottenSnapshotKept
+	RejoinVotes
 
 	// Those below are found by the schedules and stories of engine/paxos.
 	IncarnationIgnored
@@ -108,7 +109,7 @@ var names = [bugs]string{
 	"lease counted from receive time", "lease without drift", "lease before the barrier", "lease not re-checked after a pause", "grant forgotten at restart",
 	"", "zeros taken for the end of the log", "segment's name not synced", "segment reused before the trim is durable",
 	"recovered records not made durable", "torn tail not wiped", "snapshot's name not synced",
-	"received part kept after a failed sync", "segments given up by a mark that found no room", "rotten snapshot never replaced",
+	"received part kept after a failed sync", "segments given up by a mark that found no room", "rotten snapshot never replaced", "rejoined node votes",
 	"incarnation ignored", "ballots left out by a healed node are used after a restart",
 	"promise for one slot not recorded", "watermark taken with a ballot of one slot", "word of a choice taken for a vote at another ballot",
 	"vote told for a slot that was trimmed", "refused vote raises the promise",
