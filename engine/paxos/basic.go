@@ -27,6 +27,7 @@ type basic struct {
 	patience uint64
 
 	above uint32 // highest counter that was met: a node that was healed refuses what is lower in all slots
+	pace  uint64 // ticks that a round takes, about: what back-offs are measured in
 
 	stats BasicStats
 }
@@ -46,6 +47,7 @@ type run struct {
 	above  uint32       // highest counter met in the slot: the next ballot exceeds it
 	lost   int          // ballots given up
 	at     uint64       // tick of the last transmission; waiting: when to begin again
+	start  uint64       // tick at which the round began
 	hole   bool         // others left the slot open
 	began  uint64       // tick of the last sign of life in the slot, when it is being finished
 	lsn    wire.LSN     // record of the own promise
@@ -161,7 +163,7 @@ func (r *Replica) startRound(u *run) {
 	counter := max(u.above, r.basic.above, r.promisedIn(e).Counter(), u.ballot.Counter()) + 1
 	u.ballot = wire.NewBallot(counter, r.c.Self)
 	r.counter = max(r.counter, counter)
-	u.phase, u.at = preparing, r.now
+	u.phase, u.at, u.start = preparing, r.now, r.now
 	u.grants.reset(u.ballot)
 	u.forget()
 	if e.frame != nil {
@@ -331,6 +333,7 @@ func (r *Replica) giveUp(u *run, b wire.Ballot) {
 		return
 	}
 	u.lost++
+	r.basic.pace = max(r.basic.pace, r.took(u)) // it was not over
 	r.basic.stats.Duels++
 	r.event(Event{Kind: EventDuel, Ballot: b, Slot: u.slot})
 	u.forget()
@@ -339,10 +342,15 @@ func (r *Replica) giveUp(u *run, b wire.Ballot) {
 		r.startRound(u)
 		return
 	}
-	u.at = r.now + 1 + r.rng.below(1<<min(u.lost, backoffDoublings))
+	u.at = r.now + 1 + r.rng.below(int(max(r.basic.pace, 1))<<min(u.lost, backoffDoublings))
 }
 
-// backoffDoublings bounds the longest back-off, at 2^n ticks.
+// took is how many ticks u's round has taken, as far as it took no repeats.
+func (r *Replica) took(u *run) uint64 { return min(r.now-u.start, 2*uint64(r.c.RetransmitTicks)) }
+
+// backoffDoublings bounds the longest back-off, at 2^n rounds. Rounds, not ticks: a proposer wins when the others leave it alone for a
+// round, so the back-offs of all have to be spread over some rounds for each of them. Five of them, with rounds of 20 ticks and
+// back-offs of up to 64, chose nothing.
 const backoffDoublings = 6
 
 // displace moves the value of u to a slot of its own. u stays: its slot is to be finished. A replica that takes no proposals
@@ -383,6 +391,9 @@ func (r *Replica) ended(s wire.Slot, e *entry) {
 	u, i := r.basic.find(s)
 	if u == nil {
 		return
+	}
+	if u.phase == accepting {
+		r.basic.pace = (3*r.basic.pace + r.took(u)) / 4
 	}
 	if u.hole {
 		r.basic.stats.Holes++
