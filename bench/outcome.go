@@ -3,6 +3,7 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,6 +41,7 @@ func (r *run) result() *result.Result {
 	out.Stages = r.spent.stages
 	out.Throughput.Resent, out.Throughput.Busy = r.resent, r.busy
 	out.Cost = r.spent.perOp(r.counted())
+	out.Cost.CPU = math.Round(out.Cost.CPU) // the contract: integers in nanoseconds
 	out.Nodes = r.spent.nodes
 	r.faults(out)
 	r.safety(out)

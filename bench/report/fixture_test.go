@@ -53,7 +53,7 @@ func makeClosed() *result.Result {
 		Env:      env.Info{Host: "host", OS: "linux", Kernel: "6.8.0", Arch: "amd64", CPU: "Example CPU @ 2.30GHz", Cores: 2, Go: "go1.26", Disk: env.Disk{Type: "ext4"}},
 		Validity: result.Validity{Verdict: result.Valid, Reasons: []string{}},
 		Safety:   result.Safety{Verdict: result.OK, Acked: 4000, Linearizable: result.Unchecked, Replicas: 3},
-		Cost:     result.Cost{CPU: 812.4, WALBytes: 51.25, NetBytes: 34.5, Fsyncs: 0.00041, Messages: 0.0021, Allocs: 0.002},
+		Cost:     result.Cost{CPU: 812, WALBytes: 51.25, NetBytes: 34.5, Fsyncs: 0.00041, Messages: 0.0021, Allocs: 0.002},
 		Limits:   result.Limits{FsyncP50: 112_000, FsyncP99: 480_000, LoopbackRTTP50: 31_000, PipeOpsPerSec: 12_000_000},
 		Faults:   []result.Fault{}, Histograms: &result.Histograms{},
 	}

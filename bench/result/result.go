@@ -174,7 +174,7 @@ type Stages struct {
 
 // Cost is what an operation costs, over all nodes of the cluster.
 type Cost struct {
-	CPU      float64 `json:"cpu_ns"`
+	CPU      float64 `json:"cpu_ns"` // a whole number in a run's record
 	WALBytes float64 `json:"wal_bytes"`
 	NetBytes float64 `json:"net_bytes"`
 	Fsyncs   float64 `json:"fsyncs"`

@@ -48,7 +48,7 @@ func closed() *Result {
 			Quorum: Latency{990_000, 1_400_000, 2_100_000, 5_000_000, 9_000_000, 1_000_000, 8120},
 			Apply:  Latency{999, 12_000, 900_000, 1_000_000, 1_100_000, 4000, 8120},
 		},
-		Cost:   Cost{CPU: 812.4, WALBytes: 51.25, NetBytes: 34.5, Fsyncs: 0.00041, Messages: 0.0021, Allocs: 0.002},
+		Cost:   Cost{CPU: 812, WALBytes: 51.25, NetBytes: 34.5, Fsyncs: 0.00041, Messages: 0.0021, Allocs: 0.002},
 		Limits: Limits{FsyncP50: 112_000, FsyncP99: 480_000, LoopbackRTTP50: 31_000, PipeOpsPerSec: 12_000_000},
 		Intervals: []Interval{
 			{Start: 0, Length: 1e8, Ops: 123_456, P50: 4_100_000, P99: 12_000_000, Max: 30_000_000, Outstanding: 65_536},
@@ -184,8 +184,45 @@ func TestJSONKeys(t *testing.T) {
 			t.Errorf("an interval has no %q", k)
 		}
 	}
+	for _, r := range []*Result{closed(), faulty()} {
+		b.Reset()
+		if err := r.Encode(&b); err != nil {
+			t.Fatal(err)
+		}
+		var all any
+		d := json.NewDecoder(&b)
+		d.UseNumber()
+		if err := d.Decode(&all); err != nil {
+			t.Fatal(err)
+		}
+		wholeNanos(t, all, "", false)
+	}
+	b.Reset()
+	if err := closed().Encode(&b); err != nil {
+		t.Fatal(err)
+	}
 	if !strings.Contains(b.String(), `"reasons": []`) || !strings.Contains(b.String(), `"faults": []`) {
 		t.Error("an empty list is written as null")
+	}
+}
+
+// wholeNanos demands that every time in a record is a whole number of nanoseconds: what ends in _ns, and the percentiles.
+func wholeNanos(t *testing.T, v any, path string, nanos bool) {
+	t.Helper()
+	switch v := v.(type) {
+	case map[string]any:
+		for k, x := range v {
+			inner := nanos || strings.HasSuffix(k, "_ns") || path == ".intervals" && (k == "p50" || k == "p99" || k == "max" || k == "mean")
+			wholeNanos(t, x, path+"."+k, inner)
+		}
+	case []any:
+		for _, x := range v {
+			wholeNanos(t, x, path, nanos)
+		}
+	case json.Number:
+		if _, err := v.Int64(); nanos && err != nil {
+			t.Errorf("%s is %s, not a whole number of nanoseconds", path, v)
+		}
 	}
 }
 
