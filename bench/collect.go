@@ -56,6 +56,9 @@ type counts struct {
 	cpu, walBytes, netBytes, fsyncs, messages, allocs, gc, commands, elections, snapshots, installs uint64
 
 	instances engine.Instances // of modes without a leader
+	takeovers engine.Takeovers // of modes with one
+	stale     uint64
+	slots     uint64 // applied
 }
 
 func countsOf(m *engine.Metrics) counts {
@@ -66,6 +69,10 @@ func countsOf(m *engine.Metrics) counts {
 	if m.Instances != nil {
 		c.instances = *m.Instances
 	}
+	if m.Takeovers != nil {
+		c.takeovers = *m.Takeovers
+	}
+	c.stale, c.slots = m.Stale, m.Slots
 	return c
 }
 
@@ -73,6 +80,7 @@ func (c counts) plus(o counts) counts {
 	return counts{
 		c.cpu + o.cpu, c.walBytes + o.walBytes, c.netBytes + o.netBytes, c.fsyncs + o.fsyncs, c.messages + o.messages,
 		c.allocs + o.allocs, c.gc + o.gc, c.commands + o.commands, c.elections + o.elections, c.snapshots + o.snapshots, c.installs + o.installs, c.instances.Plus(o.instances),
+		c.takeovers.Plus(o.takeovers), c.stale + o.stale, c.slots + o.slots,
 	}
 }
 
@@ -80,6 +88,7 @@ func (c counts) minus(o counts) counts {
 	return counts{
 		c.cpu - o.cpu, c.walBytes - o.walBytes, c.netBytes - o.netBytes, c.fsyncs - o.fsyncs, c.messages - o.messages,
 		c.allocs - o.allocs, c.gc - o.gc, c.commands - o.commands, c.elections - o.elections, c.snapshots - o.snapshots, c.installs - o.installs, c.instances.Minus(o.instances),
+		c.takeovers.Minus(o.takeovers), c.stale - o.stale, c.slots - o.slots,
 	}
 }
 
@@ -111,9 +120,9 @@ func (c *collector) sample(ctx context.Context, at time.Duration) {
 	defer c.mu.Unlock()
 	for i := range c.tracks {
 		t := &c.tracks[i]
-		heap, collections := t.last.HeapBytes, t.last.GCCount
+		heap, collections, slots, leads := t.last.HeapBytes, t.last.GCCount, t.last.Slots, t.last.Leads
 		if !t.fresh { // down, or paused
-			heap, collections = 0, 0
+			heap, collections, slots, leads = 0, 0, 0, false
 		}
 		t.fresh = false
 		disk := int64(0)
@@ -121,7 +130,7 @@ func (c *collector) sample(ctx context.Context, at time.Duration) {
 			disk, _ = env.Bytes(c.dirs[i]) // a file that is renamed while we look: the next sample will tell
 		}
 		t.heapMax, t.diskMax = max(t.heapMax, heap), max(t.diskMax, disk)
-		t.samples = append(t.samples, result.NodeSample{At: int64(at), HeapBytes: heap, GCCount: collections, DiskBytes: disk})
+		t.samples = append(t.samples, result.NodeSample{At: int64(at), HeapBytes: heap, GCCount: collections, DiskBytes: disk, Slots: slots, Leads: leads})
 	}
 }
 
@@ -210,7 +219,7 @@ func (t *track) node(id int, n counts) result.Node {
 		thin = half
 	}
 	return result.Node{
-		Node: id, CPU: int64(n.cpu), Commands: n.commands, Fsyncs: n.fsyncs, WALBytes: n.walBytes, Elections: n.elections,
+		Node: id, CPU: int64(n.cpu), Commands: n.commands, Slots: n.slots, Fsyncs: n.fsyncs, WALBytes: n.walBytes, Elections: n.elections,
 		Snapshots: n.snapshots, SnapInstalls: n.installs, GCCount: n.gc, HeapBytesMax: t.heapMax, DiskBytesMax: t.diskMax, Samples: thin,
 	}
 }

@@ -43,6 +43,13 @@ func (r *run) result() *result.Result {
 	out.Cost = r.spent.perOp(r.counted())
 	out.Cost.CPU = math.Round(out.Cost.CPU) // the contract: integers in nanoseconds
 	out.Nodes = r.spent.nodes
+	out.Stale = r.spent.stale
+	if i := r.spent.instances; i != (result.Instances{}) {
+		out.Instances = &i
+	}
+	if t := r.spent.takeovers; t != (result.Takeovers{}) {
+		out.Takeovers = &t
+	}
 	r.faults(out)
 	r.safety(out)
 	r.judge(out)
@@ -114,6 +121,10 @@ func (r *run) judge(out *result.Result) {
 	} else if i.Won > 0 {
 		note("every slot was an instance of its own: %d ballots for %d batches (%.2f each), %d duels, %d batches displaced to another slot, %d slots of others finished, each %s after its last sign of life",
 			i.Ballots, i.Won, float64(i.Ballots)/float64(i.Won), i.Duels, i.Displaced, i.Holes, (time.Duration(i.HoleNanos) / time.Duration(max(i.Holes, 1))).Round(time.Millisecond))
+	}
+	if t := r.spent.takeovers; t.Won > 0 {
+		note("leaders: %d won of %d ballots begun; they finished %d slots with a vote that they found and filled %d holes with no-ops, in %s each time",
+			t.Won, t.Prepared, t.Reproposed, t.Holes, (time.Duration(t.FillNanos) / time.Duration(t.Won)).Round(10*time.Microsecond))
 	}
 	if r.cluster != nil {
 		note("all nodes were started again from disk and everything was read back once more; their logs agree in %d slots and hold %d acknowledged submissions at their places, with their values (%d more are below the snapshots)",

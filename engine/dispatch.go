@@ -68,6 +68,12 @@ func (l *loop) dispatchChosen(chosen []paxos.Chosen) {
 		return
 	}
 	now := l.g.node.nanotime()
+	if last := chosen[len(chosen)-1].Slot; l.filling != 0 && last+1 >= l.filling {
+		if l.leading {
+			l.g.count.fillNanos.Add(uint64(now - l.fillSince))
+		}
+		l.filling = 0
+	}
 	for _, c := range chosen {
 		item := applyItem{kind: applyChosen, chosen: c}
 		for l.flights.len() > 0 && l.flights.first().slot <= c.Slot {
@@ -143,6 +149,11 @@ func (l *loop) event(e *paxos.Event) {
 		l.leading, l.ballot = true, e.Ballot
 		g.epoch.Store(max(g.epoch.Load(), uint64(e.Ballot)))
 		g.count.elections.Inc()
+		g.count.reproposed.Add(uint64(e.Reproposed))
+		g.count.holes.Add(uint64(e.Holes))
+		if l.filling = 0; e.Holes+e.Reproposed > 0 {
+			l.filling, l.fillSince = e.Slot, g.node.nanotime()
+		}
 		log.Info("leading", "slot", uint64(e.Slot), "holes", e.Holes, "reproposed", e.Reproposed)
 	case paxos.EventLost:
 		g.count.losses.Inc()
@@ -162,6 +173,7 @@ func (l *loop) event(e *paxos.Event) {
 	case paxos.EventProbing:
 		log.Debug("probing")
 	case paxos.EventPreparing:
+		g.count.prepared.Inc()
 		log.Info("preparing", "slot", uint64(e.Slot))
 	case paxos.EventDiskStall:
 		log.Warn("disk stall")

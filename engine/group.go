@@ -380,11 +380,15 @@ func (g *Group) metrics(reset bool) Metrics {
 		Snapshots: c.snapshots.Load(), SnapInstalls: c.snapInstalls.Load(), SnapSent: c.snapSent.Load(),
 	}
 	g.statusMu.Lock()
+	m.Stale, m.Leads = g.status.Stale, g.status.Role == paxos.Leader
 	switch g.node.c.Mode {
 	case paxos.ModeBasic:
 		m.Instances = instances(&g.status.Basic, g.node.c.Tick)
 	case paxos.ModeFast:
 		m.Instances = fastRounds(&g.status.Fast, g.node.c.Tick)
+	}
+	if g.node.c.Mode != paxos.ModeBasic {
+		m.Takeovers = &Takeovers{c.prepared.Load(), m.Elections, c.reproposed.Load(), c.holes.Load(), c.fillNanos.Load()}
 	}
 	g.statusMu.Unlock()
 	g.node.readMetrics(&m, reset)

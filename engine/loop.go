@@ -65,8 +65,12 @@ type loop struct {
 	// Invariant: flights holds the batches proposed at leadership ballot, or without a leader, and not yet learned, in slot
 	// order.
 	flights flightQueue
-	leading bool        // proposals are taken here
-	ballot  wire.Ballot // of the leadership, when there is one
+	leading bool // proposals are taken here
+
+	filling   wire.Slot // the slot after those that this node finishes as a new leader; 0: none are left
+	fillSince int64     // when it won
+
+	ballot wire.Ballot // of the leadership, when there is one
 
 	// held is a batch that the core had no room for. It is offered again first.
 	held       *wire.Buffer

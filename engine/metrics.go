@@ -54,6 +54,9 @@ type Metrics struct {
 	SnapSent      uint64 `json:"snap_sent"`      // sent to a peer completely
 
 	Instances *Instances `json:"instances,omitempty"` // nil in multi mode
+	Takeovers *Takeovers `json:"takeovers,omitempty"` // nil without a leader
+	Leads     bool       `json:"leads,omitempty"`     // this replica takes itself for the leader now
+	Stale     uint64     `json:"stale"`               // messages refused because of a higher promise
 
 	Fsyncs       uint64  `json:"fsyncs"`
 	Fsync        Latency `json:"fsync"` // the system call alone
@@ -69,6 +72,25 @@ type Metrics struct {
 	BuffersHeld  int64   `json:"buffers"`    // wire buffers not released
 	Goroutines   int     `json:"goroutines"` // of the process
 	StateHash    string  `json:"state_hash,omitempty"`
+}
+
+// Takeovers is what this node found and did when it became, or tried to become, the leader.
+type Takeovers struct {
+	Prepared   uint64 `json:"prepared"`   // ballots begun
+	Won        uint64 `json:"won"`        // of them, those that led
+	Reproposed uint64 `json:"reproposed"` // slots finished with a vote that was found
+	Holes      uint64 `json:"holes"`      // slots filled with no-ops: nobody had voted there
+	FillNanos  uint64 `json:"fill_ns"`    // in sum, from winning until the last of these slots was chosen
+}
+
+// Plus is the sum of two nodes' or two intervals'.
+func (t Takeovers) Plus(o Takeovers) Takeovers {
+	return Takeovers{t.Prepared + o.Prepared, t.Won + o.Won, t.Reproposed + o.Reproposed, t.Holes + o.Holes, t.FillNanos + o.FillNanos}
+}
+
+// Minus is what t has more than an earlier reading.
+func (t Takeovers) Minus(o Takeovers) Takeovers {
+	return Takeovers{t.Prepared - o.Prepared, t.Won - o.Won, t.Reproposed - o.Reproposed, t.Holes - o.Holes, t.FillNanos - o.FillNanos}
 }
 
 // Instances is what became of the slots that this node proposed in or settled, in modes where any node proposes.
@@ -171,6 +193,7 @@ type counters struct {
 	// The loop's.
 	peerFrames, peerInvalid, elections, losses, busyLoop, suspicions, heals, expired atomic.Uint64
 	_                                                                                [64]byte
+	prepared, reproposed, holes, fillNanos                                           atomic.Uint64
 
 	// The applier's.
 	slots, noops, blocks, commands, repeats, refused, malformed, queries, leaseReads, leaseLapses atomic.Uint64

@@ -7,7 +7,8 @@ import "fmt"
 type Node struct {
 	Node         int    `json:"node"`
 	CPU          int64  `json:"cpu_ns"`
-	Commands     uint64 `json:"commands"` // executed
+	Commands     uint64 `json:"commands"`        // executed
+	Slots        uint64 `json:"slots,omitempty"` // applied, no-ops included
 	Fsyncs       uint64 `json:"fsyncs"`
 	WALBytes     uint64 `json:"wal_bytes"`
 	Elections    uint64 `json:"elections"`     // leaderships won
@@ -27,6 +28,8 @@ type NodeSample struct {
 	HeapBytes uint64 `json:"heap_bytes"`
 	GCCount   uint64 `json:"gc_count"` // since the node's process started
 	DiskBytes int64  `json:"disk_bytes"`
+	Slots     uint64 `json:"slots,omitempty"` // applied since the node's process started
+	Leads     bool   `json:"leads,omitempty"` // it took itself for the leader
 }
 
 // nodes writes what each node used and held.

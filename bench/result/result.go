@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/paxbench/paxbench/bench/env"
+	"github.com/paxbench/paxbench/engine"
 )
 
 // SchemaVersion is the version of the JSON form. Fields are only ever added to it.
@@ -31,6 +32,9 @@ type Result struct {
 	Stages     Stages     `json:"stages_ns"`
 	Cost       Cost       `json:"cost_per_op"`
 	Nodes      []Node     `json:"nodes,omitempty"`
+	Instances  *Instances `json:"instances,omitempty"` // nil with a leader
+	Takeovers  *Takeovers `json:"takeovers,omitempty"` // nil without one
+	Stale      uint64     `json:"stale,omitempty"`     // messages refused because of a higher promise
 	Faults     []Fault    `json:"faults"`
 	Limits     Limits     `json:"limits"`
 	SLOs       []SLO      `json:"slos,omitempty"`
@@ -181,6 +185,12 @@ type Cost struct {
 	Messages float64 `json:"messages"`
 	Allocs   float64 `json:"allocs"`
 }
+
+// Instances and Takeovers count what became of slots that every node might propose in, and of those that a leader left open.
+type (
+	Instances = engine.Instances
+	Takeovers = engine.Takeovers
+)
 
 // Never stands in a Fault for what did not happen within the run.
 const Never = -1

@@ -12,6 +12,7 @@ import (
 	"github.com/paxbench/paxbench/bench/metastable"
 	"github.com/paxbench/paxbench/bench/report"
 	"github.com/paxbench/paxbench/bench/result"
+	"github.com/paxbench/paxbench/bench/scenario"
 	"github.com/paxbench/paxbench/bench/search"
 	"github.com/paxbench/paxbench/bench/sweep"
 )
@@ -48,6 +49,8 @@ func readAny(file string) (*record, error) {
 		out.scenario = &metastable.Report{}
 	case search.Kind:
 		out.scenario = &search.Report{}
+	case scenario.Kind:
+		out.scenario = &scenario.Report{}
 	case sweep.Kind:
 		out.scenario = &sweep.Report{}
 	default:
