@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/paxbench/paxbench/engine/transport"
 	"github.com/paxbench/paxbench/wire"
@@ -16,10 +17,11 @@ import (
 type clientLink struct {
 	node *Node
 	conn *transport.ClientConn
+	feed atomic.Pointer[feed] // what it waits for of a subscription; see deliver
 }
 
 func (n *Node) serveClient(c *transport.ClientConn) transport.ClientHandler {
-	return &clientLink{n, c}
+	return &clientLink{node: n, conn: c}
 }
 
 // Frame implements transport.ClientHandler.
@@ -49,7 +51,7 @@ func (l *clientLink) cut(f *wire.Buffer) {
 }
 
 // Closed implements transport.ClientHandler. Requests under way run to their end; their answers go nowhere.
-func (l *clientLink) Closed(error) {}
+func (l *clientLink) Closed(error) { l.undeliver() }
 
 // call is a client's block under way, from its frame to its reply.
 type call struct {
@@ -176,6 +178,10 @@ func (l *clientLink) control(g *Group, id wire.GroupID, f *wire.Buffer) {
 	case "metrics", "metrics?reset=1":
 		answer(wire.KindAdminReply, wire.StatusOK, g.metrics(strings.HasSuffix(op, "reset=1")))
 	default:
+		if rest, ok := strings.CutPrefix(op, "deliver?"); ok {
+			l.deliver(g, rest, func(s wire.Status, v any) { answer(wire.KindAdminReply, s, v) })
+			return
+		}
 		answer(wire.KindAdminReply, wire.StatusInvalid, map[string]string{"error": fmt.Sprintf("unknown operation %.40q", op)})
 	}
 }

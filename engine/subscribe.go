@@ -138,7 +138,17 @@ type feed struct {
 	state atomic.Uint32 // who ends it first, the loop or the subscriber
 	held  []paxos.Chosen
 	err   error
-	done  chan struct{}
+	done  chan struct{} // closed when held and err are set
+	then  func()        // is called by the loop instead, if it is set
+}
+
+// end tells the subscriber.
+func (f *feed) end() {
+	if f.then != nil {
+		f.then()
+		return
+	}
+	close(f.done)
 }
 
 const (
@@ -184,7 +194,7 @@ func (l *loop) feedAll() {
 			return true
 		}
 		l.fill(f)
-		close(f.done)
+		f.end()
 		return true
 	})
 }
@@ -211,7 +221,7 @@ func (l *loop) failFeeds() {
 	for _, f := range l.feeds {
 		if f.state.CompareAndSwap(feedWaits, feedServed) {
 			f.err = ErrClosed
-			close(f.done)
+			f.end()
 		}
 	}
 	l.feeds = nil
