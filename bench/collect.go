@@ -220,7 +220,7 @@ func (t *track) node(id int, n counts) result.Node {
 	}
 	return result.Node{
 		Node: id, CPU: int64(n.cpu), Commands: n.commands, Slots: n.slots, Fsyncs: n.fsyncs, WALBytes: n.walBytes, Elections: n.elections,
-		Snapshots: n.snapshots, SnapInstalls: n.installs, GCCount: n.gc, HeapBytesMax: t.heapMax, DiskBytesMax: t.diskMax, Samples: thin,
+		Learn: result.Latency(t.last.Learn), Snapshots: n.snapshots, SnapInstalls: n.installs, GCCount: n.gc, HeapBytesMax: t.heapMax, DiskBytesMax: t.diskMax, Samples: thin,
 	}
 }
 

@@ -145,6 +145,9 @@ func (c *Config) recorded(r *result.Config) {
 	if e.Quorums != "majority" {
 		r.Extra["quorum"] = e.Quorums
 	}
+	if c.Load.Conflict.On {
+		r.Extra["conflict"] = c.Load.Conflict.String()
+	}
 	if r.Mode != "multi" || e.Learn != "one" {
 		r.Extra["backoff"], r.Extra["learn"], r.Extra["one_node"] = e.Backoff, e.Learn, strconv.FormatBool(c.Load.OneNode)
 	}

@@ -225,14 +225,14 @@ func TestRunKeepsData(t *testing.T) {
 	}
 }
 
-// liar acknowledges every hundredth block without sending it.
+// liar acknowledges every twentieth block without sending it.
 type liar struct {
 	load.Target
 	blocks int
 }
 
 func (l *liar) Submit(b load.Block, done load.Completion) error {
-	if l.blocks++; l.blocks%100 != 50 {
+	if l.blocks++; l.blocks%20 != 10 {
 		return l.Target.Submit(b, done)
 	}
 	done.Complete(&load.Reply{Slot: 1, Session: 1 << 16, First: wire.Seq(l.blocks)})

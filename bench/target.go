@@ -149,10 +149,9 @@ func dial(ctx context.Context, nodes cluster.Nodes, c load.Config) ([]load.Targe
 	for i := range targets {
 		wait.Go(func() {
 			own := config
-			if !c.OneNode { // whom it asks first: where every node takes proposals, it stays there
-				first := (c.Part.First + i) % len(nodes.Addrs)
-				own.Addrs = slices.Concat(nodes.Addrs[first:], nodes.Addrs[:first])
-			}
+			// Whom it asks first: where every node takes proposals, it stays there.
+			first := c.FirstNode(c.Part.First+i, len(nodes.Addrs))
+			own.Addrs = slices.Concat(nodes.Addrs[first:], nodes.Addrs[:first])
 			cl, err := dialClient(ctx, own)
 			if err != nil {
 				errs[i] = fmt.Errorf("bench: client %d: %w", c.Part.First+i+1, err)

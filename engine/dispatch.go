@@ -42,6 +42,7 @@ func (l *loop) dispatchRecords(out *paxos.Output) {
 			w.bytes += int64(r.Frame.Len())
 		}
 		w.last, w.handed = out.LastLSN, l.g.node.nanotime()
+		l.voteRecorded(out.Records, w.handed)
 	}
 	for _, m := range out.Messages {
 		if m.Gate == 0 {
@@ -62,6 +63,31 @@ func (l *loop) dispatchRecords(out *paxos.Output) {
 	}
 }
 
+// learnClock is for how many slots the moment of the vote is remembered: more than are in flight.
+const learnClock = 2 * wire.WindowMax
+
+// voteTime is when a vote was recorded.
+type voteTime struct {
+	slot wire.Slot
+	at   int64
+}
+
+// voteRecorded remembers when the votes among records were handed to the disk.
+func (l *loop) voteRecorded(records []wire.Record, now int64) {
+	for i := range records {
+		if r := &records[i]; r.Kind == wire.KindAccept {
+			l.voted[r.Slot%learnClock] = voteTime{r.Slot, now}
+		}
+	}
+}
+
+// learnedAt records the learning delay of a slot for which this replica voted.
+func (l *loop) learnedAt(s wire.Slot, now int64) {
+	if v := l.voted[s%learnClock]; v.slot == s {
+		l.g.stages.learn.record(now - v.at)
+	}
+}
+
 // dispatchChosen gives learned slots to the applier, together with those who wait for them.
 func (l *loop) dispatchChosen(chosen []paxos.Chosen) {
 	if len(chosen) == 0 {
@@ -75,6 +101,7 @@ func (l *loop) dispatchChosen(chosen []paxos.Chosen) {
 		l.filling = 0
 	}
 	for _, c := range chosen {
+		l.learnedAt(c.Slot, now)
 		item := applyItem{kind: applyChosen, chosen: c}
 		for l.flights.len() > 0 && l.flights.first().slot <= c.Slot {
 			f := l.flights.pop()

@@ -370,7 +370,7 @@ func (g *Group) metrics(reset bool) Metrics {
 	m := Metrics{
 		Node: g.node.c.Node, Group: g.id,
 		Queue: g.stages.queue.read(reset), Batch: g.stages.batch.read(reset), WAL: g.stages.wal.read(reset),
-		Quorum: g.stages.quorum.read(reset), Apply: g.stages.apply.read(reset),
+		Quorum: g.stages.quorum.read(reset), Apply: g.stages.apply.read(reset), Learn: g.stages.learn.read(reset),
 		Slots: c.slots.Load(), Noops: c.noops.Load(), Blocks: c.blocks.Load(), Commands: c.commands.Load(),
 		LeaseReads: c.leaseReads.Load(), LeaseLapses: c.leaseLapses.Load(),
 		Repeats: c.repeats.Load(), Refused: c.refused.Load(), Malformed: c.malformed.Load(), Queries: c.queries.Load(),

@@ -67,6 +67,8 @@ type loop struct {
 	flights flightQueue
 	leading bool // proposals are taken here
 
+	voted [learnClock]voteTime // when this replica recorded its last vote in a slot, by slot modulo the length
+
 	filling   wire.Slot // the slot after those that this node finishes as a new leader; 0: none are left
 	fillSince int64     // when it won
 

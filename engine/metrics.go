@@ -29,6 +29,10 @@ type Metrics struct {
 	Quorum Latency `json:"quorum"` // per slot: proposed until learned, and all slots before it
 	Apply  Latency `json:"apply"`  // per slot: learned until all its blocks are answered
 
+	// Learn is recorded by every replica, for the slots in which it voted: from handing its vote to the disk until the slot is learned
+	// here, and all before it.
+	Learn Latency `json:"learn"`
+
 	Slots         uint64 `json:"slots"`          // applied, no-ops included
 	Noops         uint64 `json:"noops"`          // applied slots that carry nothing
 	Blocks        uint64 `json:"blocks"`         // in applied slots, duplicates included
@@ -206,14 +210,14 @@ type counters struct {
 
 // stages are a group's histograms.
 type stages struct {
-	queue, batch, wal, quorum, apply *histogram
+	queue, batch, wal, quorum, apply, learn *histogram
 }
 
 func (n *Node) newStages() stages {
 	if n.driver != nil {
 		return stages{}
 	}
-	return stages{newHistogram(), newHistogram(), newHistogram(), newHistogram(), newHistogram()}
+	return stages{newHistogram(), newHistogram(), newHistogram(), newHistogram(), newHistogram(), newHistogram()}
 }
 
 // clockBase is the origin of nanotime.

@@ -14,6 +14,8 @@ type Config struct {
 	Clients int  // targets; default 4
 	OneNode bool // they all ask the same node first
 
+	Conflict Conflict // of blocks that two nodes propose at the same time
+
 	// Inflight is how many commands a client has outstanding, default 1024. A closed loop keeps exactly so many
 	// under way. An open loop has at most so many under way: what is due beyond it waits in the generator, and the
 	// wait is part of the response time.
@@ -189,6 +191,7 @@ func (c Config) Validate() error {
 	check(c.Part.First >= 0 && c.Part.First+c.Own() <= c.Clients, "generators", c.Part, "the part is not one of %d clients", c.Clients)
 	check(c.Series >= 0 && c.Series < seriesMax, "series", c.Series, "want 0 to %d", seriesMax-1)
 	check(c.Workers >= 0, "workers", c.Workers, "want a number of goroutines, or 0 for one per core")
+	errs = append(errs, c.checkConflict())
 	return errors.Join(errs...)
 }
 

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/paxbench/paxbench/wire"
@@ -23,8 +24,11 @@ type driver struct {
 	blocks      int // blocks or single commands under way
 	queries     int
 
-	credit  int    // closed loop: operations to be issued
-	left    uint64 // closed loop: measured operations still to be issued; only if Config.Ops is set
+	rival   *driver    // see Conflict; nil: there is none
+	rng     *rand.Rand // of its draws
+	rivals  bool       // it is one
+	credit  int        // closed loop: operations to be issued
+	left    uint64     // closed loop: measured operations still to be issued; only if Config.Ops is set
 	pause   time.Duration
 	resume  int64 // closed loop: not before, because something failed
 	due     schedule
@@ -81,10 +85,16 @@ func (d *driver) issueClosed(now int64) int64 {
 			return never
 		}
 		d.credit -= n
+		d.challenge(n, now)
 		if r.limited && now >= r.measure.Load() {
 			d.left -= uint64(n)
 		}
 		now = r.now()
+	}
+	if d.rivals { // nothing may complete here any more that would have it look at the time
+		if d.ended = now >= r.stop.Load(); !d.ended {
+			return r.stop.Load()
+		}
 	}
 	return never
 }
@@ -282,7 +292,9 @@ func (d *driver) settle(f *flight) {
 		d.blocked, d.freed = false, f.done
 	}
 	if !d.worker.run.open {
-		d.credit += f.count
+		if !d.rivals {
+			d.credit += f.count
+		}
 		d.backOff(f)
 	}
 	f.state.Store(idle)

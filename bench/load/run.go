@@ -90,6 +90,9 @@ func newRun(c *Config, targets []Target) *run {
 		workers = runtime.GOMAXPROCS(0)
 	}
 	workers = min(workers, len(targets))
+	if c.Conflict.On {
+		workers = min(workers, len(targets)/2)
+	}
 	length := c.Duration
 	if length == 0 {
 		length = time.Hour

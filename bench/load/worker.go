@@ -25,8 +25,11 @@ const quantum = 50 * time.Microsecond
 func newWorker(r *run, number, workers int, targets []Target) *worker {
 	w := &worker{run: r, rec: newRecorder(r), scribe: newScribe(r)}
 	w.inbox.wake = make(chan struct{}, 1)
-	for i := number; i < len(targets); i += workers {
+	for k, i := range r.config.seats(number, workers, len(targets)) {
 		w.drivers = append(w.drivers, newDriver(w, r.config.Part.First+i, targets[i]))
+		if r.config.Conflict.On && k%2 == 1 {
+			w.drivers[k-1].pair(w.drivers[k])
+		}
 	}
 	return w
 }

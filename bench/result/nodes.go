@@ -18,6 +18,9 @@ type Node struct {
 	HeapBytesMax uint64 `json:"heap_bytes_max"` // objects, garbage included
 	DiskBytesMax int64  `json:"disk_bytes_max"` // of the data directory, preallocation included
 
+	// Learn is from a vote to learning the slot, over the last of the node's processes.
+	Learn Latency `json:"learn_ns"`
+
 	// Samples show whether what must stay bounded does.
 	Samples []NodeSample `json:"samples,omitempty"`
 }

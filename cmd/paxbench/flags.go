@@ -43,6 +43,7 @@ func parseFsync(text string) (string, error) {
 func loadFlags(fs *pflag.FlagSet, c *load.Config) {
 	fs.IntVar(&c.Clients, "clients", c.Clients, "client sessions, each with a connection of its own")
 	fs.BoolVar(&c.OneNode, "one-node", c.OneNode, "all clients begin at the same node; otherwise they are spread, which matters where every node takes proposals")
+	fs.Var(spec(&c.Conflict, "off|P%", load.ParseConflict), "conflict", load.ConflictHelp)
 	fs.IntVar(&c.Inflight, "inflight", c.Inflight, "operations outstanding per client (closed loop: exactly so many, open loop: at most)")
 	fs.Float64Var(&c.Rate, "rate", c.Rate, "operations per second over all clients, open loop; 0: closed loop")
 	fs.Var(spec(&c.Arrival, "uniform|poisson", load.ParseArrival), "arrival", "spacing of an open loop")
