@@ -116,7 +116,7 @@ results: build ## record the runs of results/matrix.txt anew, about 15 minutes (
 	done
 
 report: ## BENCHMARKS.md, its plots and the run in README.md, made of the records in results/
-	$(GO) run ./cmd/paxbench benchmarks $(RESULTS) -o $(BENCHMARKS) --readme README.md
+	$(GO) run ./cmd/paxbench benchmarks $(RESULTS) -o $(BENCHMARKS) --readme README.md --family engine/PAXOS.md
 
 compare: ## this tree against BASE=revision: exact counts, then times interleaved; exit 4 is a regression (COMPAREFLAGS=more flags)
 	@bench/compare/revisions.sh '$(BASE)' $(COMPAREFLAGS)

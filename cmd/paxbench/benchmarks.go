@@ -13,7 +13,7 @@ import (
 
 // newBenchmarks is what `make report` calls; it is of use only to those who keep a folder of records.
 func newBenchmarks(a *app) *cobra.Command {
-	file, readme := "BENCHMARKS.md", ""
+	file, readme, family := "BENCHMARKS.md", "", ""
 	cmd := &cobra.Command{
 		Use:    "benchmarks DIRECTORY",
 		Short:  "Make BENCHMARKS.md and its plots of a folder of recorded results",
@@ -24,15 +24,16 @@ func newBenchmarks(a *app) *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return a.writeBenchmarks(args[0], file, readme) },
+		RunE: func(_ *cobra.Command, args []string) error { return a.writeBenchmarks(args[0], file, readme, family) },
 	}
 	cmd.Flags().StringVarP(&file, "output", "o", file, "the document; the plots go into the folder")
 	cmd.Flags().StringVar(&readme, "readme", readme, "a document to put the report of the default run into, between its marks")
+	cmd.Flags().StringVar(&family, "family", family, "a document to put the tables of the modes side by side into, between its marks")
 	return cmd
 }
 
 // writeBenchmarks makes the document and replaces the plots: what an earlier one showed and this does not is removed.
-func (a *app) writeBenchmarks(dir, file, readme string) error {
+func (a *app) writeBenchmarks(dir, file, readme, family string) error {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return usagef("%s is not a directory", dir)
 	}
@@ -72,16 +73,27 @@ func (a *app) writeBenchmarks(dir, file, readme string) error {
 			return err
 		}
 	}
-	if err := writeWhole(file, []byte(document)); err != nil || readme == "" {
+	if err := writeWhole(file, []byte(document)); err != nil {
 		return err
 	}
-	present, err := os.ReadFile(readme)
+	if err := putInto(readme, runs, report.Readme); err != nil {
+		return err
+	}
+	return putInto(family, runs, report.Family)
+}
+
+// putInto replaces what stands between the marks of a document; "": there is none.
+func putInto(file string, runs []report.Run, put func(string, []report.Run) (string, error)) error {
+	if file == "" {
+		return nil
+	}
+	present, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("benchmarks: %w", err)
 	}
-	text, err := report.Readme(string(present), runs)
+	text, err := put(string(present), runs)
 	if err != nil {
-		return fmt.Errorf("%s: %w", readme, err)
+		return fmt.Errorf("%s: %w", file, err)
 	}
-	return writeWhole(readme, []byte(text))
+	return writeWhole(file, []byte(text))
 }
