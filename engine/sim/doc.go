@@ -36,6 +36,8 @@
 // applied and every reply is held against that:
 //
 //	S1 S2 S4  one value for a slot; one for a ballot; no other at a higher ballot      vote, round
+//	          in fast rounds: by value, with fast quorums; S2 is one vote of each
+//	          acceptor at a fast ballot in a slot, and one value for a tag               durable, tag
 //	S3        Promise, Prepare, Accepted, SnapAck, reply: on the sender's disk before   sent, replied
 //	S5        promises, on disk and in memory, only grow; no ballot is used twice        durable, compare, promised
 //	S6        every quorum's disks hold what is chosen; no trim past a snapshot          holders, durable

@@ -41,7 +41,7 @@
 //
 // # What is not enumerated
 //
-// Suspect replicas and healing; snapshots, trimming and their installation; more than 3 nodes; promises in several parts; repetition by the core itself after
+// Modes other than multi; suspect replicas and healing; snapshots, trimming and their installation; more than 3 nodes; promises in several parts; repetition by the core itself after
 // RetransmitTicks (the network repeats anyway) and stalled disks; damage to what was durable; the shell around the core. Scopes are
 // bounded by elections, values, slots and crashes; an Accept for a slot above the bound is lost. There is no symmetry to
 // use: ballots order the nodes, and the two that propose differ from the one that does not.
