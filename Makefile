@@ -28,7 +28,7 @@ PEERFLAGS   ?=
 # The packages with goroutines or shared buffers; the race detector costs them the most and finds the most there.
 CORE := ./wire/... ./batching/... ./engine/...
 
-.PHONY: help build test race invariants lint actionlint staticcheck compare compare-demo fuzz sim planted explore bench run check results report peers peers-quick peers-failover clean
+.PHONY: help build test race invariants lint actionlint staticcheck compare compare-demo fuzz sim planted explore bench run check results report peers peers-quick peers-failover curve clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -133,6 +133,9 @@ peers: ## the same work on etcd raft, hashicorp raft, dragonboat and here, about
 
 peers-quick:
 	cd bench/peers && $(GO) run . run --quick $(PEERFLAGS)
+
+curve: ## throughput and latency over eight loads, with the window that adapts and with fixed ones, about 3 minutes (PEERFLAGS=more flags)
+	cd bench/peers && $(GO) run . curve --output ../../$(RESULTS)/curve.json $(PEERFLAGS)
 
 peers-failover:
 	cd bench/peers && $(GO) run . failover $(PEERFLAGS)

@@ -88,7 +88,8 @@ type Config struct {
 	// change it let no node run for the length of the longer one.
 	Lease, LeaseDrift time.Duration
 
-	Window          int           // slots in flight; default 32
+	Window          int           // slots in flight, at most; default 32
+	FixedWindow     bool          // always as many as Window; otherwise as many as round trip and disk are good for (batching.Window)
 	BatchBytes      int           // closes a batch; default 1 MiB
 	BatchDelay      time.Duration // how long a block waits for company while others are in flight; default 0
 	Compress        bool          // s2 for batches that become smaller

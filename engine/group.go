@@ -49,6 +49,8 @@ type Group struct {
 	logBytes    atomic.Int64  // by the loop, each tick: bytes of log in memory
 	nudged      atomic.Bool   // a nudge is in the mailbox
 	wantApplied atomic.Bool   // the loop waits for the applier to catch up
+	window      atomic.Int64  // see SetWindow
+	windowNow   atomic.Int64  // by the loop, each tick: slots that may be in flight
 	snapFailed  atomic.Bool   // by the writer of snapshots: the last one was not written
 	snapAsked   atomic.Bool   // applySnapshot is in the applier's mailbox
 	snapRotten  atomic.Uint64 // slot of the newest snapshot that was found damaged, until a new one is being written
@@ -71,6 +73,9 @@ func newGroup(n *Node, id wire.GroupID, sm StateMachine) *Group {
 	}
 	g.transfers = &transfers{g: g, byPeer: make(map[wire.NodeID]*transfer)}
 	g.applier = newApplier(g, sm)
+	if n.c.FixedWindow {
+		g.SetWindow(n.c.Window)
+	}
 	if n.driver != nil {
 		g.driver = n.driver.groups[id-1]
 		g.driver.g = g
@@ -94,6 +99,10 @@ func (g *Group) spawn(fn func()) {
 
 // ID is the group's id.
 func (g *Group) ID() wire.GroupID { return g.id }
+
+// SetWindow says how many slots may be in flight here while this node leads: n of them, at most Config.Window; 0: as many as
+// round trip and disk are good for. At first it is what Config.FixedWindow says. For measurements, and for whoever knows better. It takes effect with the next batch.
+func (g *Group) SetWindow(n int) { g.window.Store(int64(max(0, min(n, g.node.c.Window)))) }
 
 // nudge makes the loop look at what was published. Any number of nudges before it does are one.
 func (g *Group) nudge() {
@@ -307,6 +316,7 @@ type Status struct {
 	Commands  uint64       `json:"commands"`   // executed since the group's first slot, on any replica
 	Sessions  int          `json:"sessions"`
 	InFlight  int          `json:"in_flight"` // slots proposed here and not learned
+	Window    int          `json:"window"`    // so many may be, as of the last tick
 	LogBytes  int64        `json:"log_bytes"` // of log in memory
 	Ignored   uint64       `json:"ignored"`   // messages that made no sense
 	Stale     uint64       `json:"stale"`     // messages refused because of a higher promise
@@ -337,7 +347,7 @@ func (g *Group) readStatus(fn func(Status)) {
 		s := Status{
 			Node: g.node.c.Node, Group: g.id, Role: c.Role.String(), Leader: c.Leader, Ballot: c.Ballot,
 			Promised: c.Promised, Chosen: c.Chosen, Applied: wire.Slot(g.applied.Load()), Trimmed: c.Trimmed,
-			LastSlot: c.Last, Snapshot: wire.Slot(g.snapshotAt.Load()), InFlight: c.InFlight, LogBytes: c.LogBytes,
+			LastSlot: c.Last, Snapshot: wire.Slot(g.snapshotAt.Load()), InFlight: c.InFlight, Window: int(g.windowNow.Load()), LogBytes: c.LogBytes,
 			Ignored: c.Ignored, Stale: c.Stale, Resent: c.Resent, Mode: g.node.c.Mode.String(),
 			Suspect: c.Suspect, Healing: c.Healing, HealQuorum: c.HealQuorum, Incarnation: uint32(c.Incarnation >> 32),
 		}

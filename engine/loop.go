@@ -58,6 +58,7 @@ type loop struct {
 	g       *Group
 	core    *paxos.Replica
 	batcher *batching.Batcher[Completion]
+	room    batching.Window // slots in flight, as the round trip and the disk have it
 	events  []event
 	msg     wire.Message
 	now     int64 // nanotime at the start of the turn
@@ -102,7 +103,7 @@ type loop struct {
 
 func newLoop(g *Group, core *paxos.Replica) *loop {
 	l := &loop{
-		g: g, core: core, batcher: batching.New[Completion](g.node.c.batching()),
+		g: g, core: core, batcher: batching.New[Completion](g.node.c.batching()), room: batching.NewWindow(g.node.c.Window),
 		flights: newFlightQueue(g.node.c.Window), reads: make(map[uint64]*readBatch),
 	}
 	l.late = func(c Completion) {
@@ -143,7 +144,7 @@ func (l *loop) run() {
 
 // deadline is when a turn is due although nothing has come: a block has waited long enough for company, and may go.
 func (l *loop) deadline() (nanos int64, ok bool) {
-	if !l.leading || l.held != nil || l.flights.len() >= l.g.node.c.Window || l.g.overloaded() {
+	if !l.leading || l.held != nil || l.flights.len() >= l.window() || l.g.overloaded() {
 		return 0, false
 	}
 	return l.batcher.Deadline()
@@ -196,6 +197,7 @@ func (l *loop) turn(tick bool) {
 func (l *loop) tock() {
 	st := l.core.Status()
 	l.g.publish(st)
+	l.g.windowNow.Store(int64(l.window()))
 	l.ticks++
 	if l.ticks%snapshotRetryTicks == 0 && (st.LogBytes > l.g.node.c.SnapshotBytes || l.g.replaceDue(st.Applied)) && !l.g.snapAsked.Swap(true) {
 		l.g.applier.put(applyItem{kind: applySnapshot})
@@ -341,9 +343,17 @@ func (l *loop) notices() {
 	}
 }
 
+// window is how many slots may be in flight.
+func (l *loop) window() int {
+	if n := int(l.g.window.Load()); n > 0 {
+		return n
+	}
+	return l.room.Size()
+}
+
 // pump cuts batches while the window has room.
 func (l *loop) pump() {
-	if l.gathering && (!l.leading || l.held == nil && l.flights.len() < l.g.node.c.Window) {
+	if l.gathering && (!l.leading || l.held == nil && l.flights.len() < l.window()) {
 		l.gather()
 	}
 	if !l.leading {
@@ -363,7 +373,7 @@ func (l *loop) pump() {
 			return
 		}
 	}
-	for l.batcher.Ready(l.now, l.flights.len(), l.g.node.c.Window) {
+	for l.batcher.Ready(l.now, l.flights.len(), l.window()) {
 		start := l.g.node.nanotime()
 		f := getFlight()
 		var accept *wire.Buffer

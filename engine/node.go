@@ -31,6 +31,7 @@ type Node struct {
 	limits  Limits
 
 	diskFull      atomic.Bool   // the log waits for room
+	syncNanos     atomic.Int64  // of the syncer's last round, write and sync; 0: nobody waits for it
 	suspects      atomic.Int32  // groups whose replica is suspect
 	invalid       atomic.Uint64 // peer frames that name no group of this node
 	clientInvalid atomic.Uint64 // malformed frames from clients

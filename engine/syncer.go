@@ -66,7 +66,8 @@ type syncer struct {
 	recs  []wire.Record
 	done  chan struct{}
 
-	written int // of recs, before there was no room
+	written int   // of recs, before there was no room
+	began   int64 // nanotime of the round's write
 }
 
 func newSyncer(n *Node, log storage) *syncer {
@@ -120,7 +121,7 @@ func (s *syncer) round() error {
 
 // write appends the records of s.items to the log.
 func (s *syncer) write() error {
-	s.recs, s.written = s.recs[:0], 0
+	s.recs, s.written, s.began = s.recs[:0], 0, s.node.nanotime()
 	for _, w := range s.items {
 		s.recs = append(s.recs, w.records...)
 	}
@@ -196,6 +197,9 @@ func (s *syncer) release() error {
 		}
 	}
 	now := s.node.nanotime()
+	if len(s.recs) > 0 && s.node.c.Fsync.Mode == wal.Always {
+		s.node.syncNanos.Store(now - s.began)
+	}
 	for i, w := range s.items {
 		for _, m := range w.gated {
 			s.node.net.Send(m.To, m.Frame)

@@ -2,6 +2,7 @@
 //
 //	go run . run [flags]          measure; the record goes to --output, the table to standard output
 //	go run . failover [flags]     kill leaders and see for how long nothing is acknowledged
+//	go run . curve [flags]        this engine over loads, with the window it chooses and with fixed ones
 //	go run . table RECORD...      the table of recorded runs
 //	go run . engines              what there is, and how it is configured
 //
@@ -49,7 +50,7 @@ func main() {
 	os.Exit(exitError)
 }
 
-var errUsage = errors.New("usage: go run . run [flags] | failover [flags] | table RECORD... | engines")
+var errUsage = errors.New("usage: go run . run [flags] | failover [flags] | curve [flags] | table RECORD... | engines")
 
 func command(ctx context.Context, args []string) error {
 	if len(args) == 0 {
@@ -60,6 +61,8 @@ func command(ctx context.Context, args []string) error {
 		return runCommand(ctx, args[1:])
 	case "failover":
 		return failoverCommand(ctx, args[1:])
+	case "curve":
+		return curveCommand(ctx, args[1:])
 	case "table":
 		return tableCommand(args[1:])
 	case "engines":

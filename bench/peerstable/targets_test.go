@@ -41,3 +41,23 @@ func TestSummary(t *testing.T) {
 		t.Error("a summary without peers")
 	}
 }
+
+// The curve could pair rounds that did not happen together, or hold the adapting window against a fixed one that is not the best.
+func TestCurve(t *testing.T) {
+	c := &Curve{Config: CurveConfig{Fixed: 8}, Cells: []Cell{{"call", 16, 4, 1}}, Windows: []int{0, 1, 8}}
+	for round, rates := range [][3]float64{{100, 50, 200}, {300, 150, 600}, {190, 100, 100}} {
+		for i, w := range c.Windows {
+			c.Samples = append(c.Samples, CurveSample{Round: round, Window: w, PerSecond: rates[i]})
+		}
+	}
+	if best := c.Best(0); best != 8 {
+		t.Errorf("the best window is %d", best)
+	}
+	// Against 8: 0.5, 0.5, 1.9. The ratio of the medians would be 0.95.
+	if s := c.Markdown(); !strings.Contains(s, "| call 16B x 4 | 190 | 100 | 200 | 8 | **0.500** | **0.500** |") {
+		t.Error(s)
+	}
+	if _, err := DecodeCurve([]byte(`{"schema_version":1,"kind":"curve","windows":[1],"cells":[{}],"samples":[{"window":2}]}`), "x"); err == nil {
+		t.Error("a sample of a window that the record does not have")
+	}
+}

@@ -71,7 +71,7 @@ func ReadRuns(dir fs.FS) ([]Run, error) {
 	}
 	var runs []Run
 	for _, name := range names {
-		if strings.HasPrefix(name, peersPrefix) {
+		if strings.HasPrefix(name, peersPrefix) || strings.HasPrefix(name, curvePrefix) {
 			continue
 		}
 		f, err := dir.Open(name)

@@ -119,6 +119,8 @@ func TestPeers(t *testing.T) {
 	single.Data = bytes.Replace(single.Data, []byte(`"cells"`), []byte(`"config":{"one_process":true},"cells"`), 1)
 	dir := fstest.MapFS{
 		"peers.json": record("05", 250), "peers-old.json": record("04", 777), "peers-one-process.json": single,
+		"curve.json": {Data: []byte(`{"schema_version":1,"kind":"curve","started":"2026-01-02T00:00:00Z","config":{"default_fixed":32},"windows":[0,1,32],"cells":[{"api":"call","size":16,"outstanding":1,"block":1}],` +
+			`"samples":[{"window":0,"commands_per_s":900,"latency_ns":{"p50":5000,"p99":7000}},{"window":1,"commands_per_s":1000,"latency_ns":{"p50":5000,"p99":7000}},{"window":32,"commands_per_s":600,"latency_ns":{"p50":5000,"p99":7000}}]}`)},
 		"peers-failover.json": {Data: []byte(`{"schema_version":1,"kind":"peers-failover","started":"2026-01-09T00:00:00Z",` + engines + `,"trials":[{"engine":"paxbench","unavailable_ns":123000000}]}`)},
 	}
 	runs, err := ReadRuns(dir)
@@ -130,12 +132,13 @@ func TestPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 	document, plots := Benchmarks(runs, peers, "results")
-	for _, want := range []string{"(results/peers.json)", "### All replicas in one process, without fsync", "(results/peers-one-process.json)", "| 0.50 |", "| pipe | 1.00 k | 1.00 k - 1.00 k | 0.25 |", "(results/plots/peers-call.svg)", "(results/peers-failover.json)", "| paxbench | 1 | 123 ms |"} {
+	for _, want := range []string{"(results/peers.json)", "### All replicas in one process, without fsync", "(results/peers-one-process.json)", "| 0.50 |", "| pipe | 1.00 k | 1.00 k - 1.00 k | 0.25 |", "(results/plots/peers-call.svg)", "(results/peers-failover.json)", "| paxbench | 1 | 123 ms |",
+		"(results/curve.json)", "(results/plots/curve-p99.svg)", "| call 16B x 1 | 900 | 1.00 k | 600 | 1 | **0.900** | 1.50 | 5.00 us | 7.00 us |"} {
 		if !strings.Contains(document, want) {
 			t.Errorf("no %q in\n%s", want, document)
 		}
 	}
-	if strings.Contains(document, "777") || len(plots) != 1 {
+	if strings.Contains(document, "777") || len(plots) != 4 {
 		t.Errorf("an old record is shown, or %d plots", len(plots))
 	}
 	dir["peers-bad.json"] = &fstest.MapFile{Data: []byte(`{"schema_version":9}`)}

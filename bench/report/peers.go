@@ -15,11 +15,13 @@ const (
 	failoverPrefix = "peers-failover"
 )
 
-// Peers is the newest comparison with other engines of each kind, as bench/peers recorded it, and the files they are in.
+// Peers is the newest of each kind of record that bench/peers makes, and the files they are in.
 type Peers struct {
 	Runs         []PeersRun // the newest of each Title, in the order of the files' names
 	Failover     *peerstable.Failover
 	FailoverFile string
+	Curve        *peerstable.Curve
+	CurveFile    string
 }
 
 // PeersRun is a comparison and the file that it is in.
@@ -55,7 +57,7 @@ func ReadPeers(dir fs.FS) (p Peers, err error) {
 		}
 		p.keep(PeersRun{r, name})
 	}
-	return p, nil
+	return p, p.readCurve(dir)
 }
 
 // keep replaces an older run of the same kind.
@@ -70,6 +72,11 @@ func (p *Peers) keep(r PeersRun) {
 }
 
 func (p Peers) section(b *strings.Builder, where string, plots map[string]string) {
+	p.peersSection(b, where, plots)
+	p.curveSection(b, where, plots)
+}
+
+func (p Peers) peersSection(b *strings.Builder, where string, plots map[string]string) {
 	b.WriteString("## Beside other engines\n\n")
 	if len(p.Runs) == 0 {
 		b.WriteString("Nothing is recorded yet: `make peers` does, see bench/peers/README.md.\n")

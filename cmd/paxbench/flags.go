@@ -27,7 +27,7 @@ func engineFlags(fs *pflag.FlagSet, s *cluster.Settings) {
 		"always: acknowledged = on a majority's disks; interval=10ms; never")
 	fs.Var(sizeInt{&s.BatchBytes}, "batch-bytes", "a batch, the value of one slot, is closed at this size")
 	fs.DurationVar(&s.BatchDelay, "batch-delay", s.BatchDelay, "how long a batch waits for company while others are in flight; an idle pipeline sends at once")
-	fs.IntVar(&s.Window, "window", s.Window, "slots in flight")
+	fs.IntVar(&s.Window, "window", s.Window, "slots in flight, at most")
 	fs.Var(&choice{value: &s.Compress, choices: []string{"none", "s2"}}, "compress", "compression of batches that become smaller: none or s2")
 	fs.Var(size{&s.SnapshotBytes}, "snapshot-bytes", "log bytes after which a snapshot is taken")
 	fs.Var(size{&s.RetainBytes}, "retain-bytes", "log bytes kept behind a snapshot for replicas that lag")

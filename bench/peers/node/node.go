@@ -41,10 +41,12 @@ type Config struct {
 
 // Request is what a node is asked.
 type Request struct {
-	Op   string     `json:"op"` // state, counters, load, probe, probed, stop
+	Op   string     `json:"op"` // state, counters, load, window, probe, probed, stop
 	Load *peer.Load `json:"load,omitempty"`
 	Base uint64     `json:"base,omitempty"` // number of the load's, or the prober's, first operation
 	Rate float64    `json:"rate,omitempty"` // the prober's
+
+	Window int `json:"window,omitempty"` // of the op window; 0: adapting
 }
 
 // Reply is its answer; the first one, unasked, says that it is ready.
@@ -171,6 +173,15 @@ func (n *node) answer(r Request) (a Reply, err error) {
 			}
 		}
 		return a, errors.New("no leader in this process")
+	case "window":
+		for _, replica := range n.replicas {
+			w, ok := replica.(interface{ SetWindow(int) })
+			if !ok {
+				return a, fmt.Errorf("%s has no window to set", n.config.Engine)
+			}
+			w.SetWindow(r.Window)
+		}
+		return a, nil
 	case "probe":
 		n.prober = peer.Probe(n.replicas[0], r.Rate, r.Base)
 		return a, nil

@@ -65,6 +65,9 @@ func (r *replica) State() (peer.State, error) {
 	return peer.State{Commands: st.Commands, Digest: st.StateHash}, nil
 }
 
+// SetWindow fixes the number of slots in flight; 0: the engine's own choice.
+func (r *replica) SetWindow(n int) { r.group.SetWindow(n) }
+
 // Propose implements peer.Replica.
 func (r *replica) Propose(o *peer.Op) {
 	p, ok := o.Adapter.(*proposal)

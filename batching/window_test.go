@@ -1,0 +1,47 @@
+package batching
+
+import (
+	"testing"
+	"time"
+)
+
+// What can go wrong: a window too small for the round trip leaves the disks idle, one that does not follow a change stays so, and
+// a number that does not fit makes it 0, which stops the group.
+func TestWindow(t *testing.T) {
+	const us = int64(time.Microsecond)
+	w := NewWindow(32)
+	if w.Size() != 32 {
+		t.Errorf("%d slots before anything is known, want the bound", w.Size())
+	}
+	for _, c := range []struct {
+		name       string
+		life, sync int64
+		want       int
+	}{
+		{"one machine", 380 * us, 150 * us, 4},
+		{"a network of 2 ms", 2150 * us, 150 * us, 16},
+		{"a network of 50 ms", 50_000 * us, 150 * us, 32},
+		{"a slow disk", 12_000 * us, 10_000 * us, 3},
+		{"the disk is all there is", 10_500 * us, 10_000 * us, 3},
+		{"a quorum without this disk", 300 * us, 10_000 * us, 32},
+		{"no sync", 100 * us, 5 * us, 32},
+		{"back on one machine", 380 * us, 150 * us, 4},
+		{"a clock that stands still", 0, 0, 32},
+		{"a pause", 1 << 62, 150 * us, 32},
+	} {
+		for range 200 {
+			w.Chosen(c.life, c.sync)
+		}
+		if w.Size() != c.want {
+			t.Errorf("%s: %d slots, want %d", c.name, w.Size(), c.want)
+		}
+		if c.life == 1<<62 {
+			w = NewWindow(32)
+		}
+	}
+	one := NewWindow(1)
+	one.Chosen(1<<62, 1<<40)
+	if one.Size() != 1 {
+		t.Errorf("%d slots, bound 1", one.Size())
+	}
+}

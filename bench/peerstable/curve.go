@@ -1,0 +1,155 @@
+package peerstable
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/paxbench/paxbench/bench/env"
+)
+
+// KindCurve is the kind of a Curve.
+const KindCurve = "curve"
+
+// Curve is the engine over loads, with the window that it chooses and with fixed ones: additive changes only, times in
+// nanoseconds.
+type Curve struct {
+	SchemaVersion int           `json:"schema_version"`
+	Kind          string        `json:"kind"` // KindCurve
+	Partial       bool          `json:"partial"`
+	Started       time.Time     `json:"started"`
+	Elapsed       time.Duration `json:"elapsed_ns"`
+	Config        CurveConfig   `json:"config"`
+	Env           env.Info      `json:"env"`
+	Cells         []Cell        `json:"cells"`   // the loads
+	Windows       []int         `json:"windows"` // slots; 0: adapting
+	Samples       []CurveSample `json:"samples"`
+	Invalid       []Invalid     `json:"invalid"` // sessions without samples, and why
+}
+
+// CurveConfig is how a curve was made.
+type CurveConfig struct {
+	Sessions int           `json:"sessions"` // clusters, one after the other
+	Rounds   int           `json:"rounds"`   // in each, of all loads with all windows
+	Replicas int           `json:"replicas"`
+	Fixed    int           `json:"default_fixed"` // the window that is the engine's bound, and was its default before it adapted
+	GOGC     int           `json:"gogc"`
+	Warmup   time.Duration `json:"warmup_ns"`
+	Length   time.Duration `json:"length_ns"`
+}
+
+// CurveSample is one load with one window in one round.
+type CurveSample struct {
+	Round     int     `json:"round"`
+	Cell      int     `json:"cell"`
+	Window    int     `json:"window"`
+	PerSecond float64 `json:"commands_per_s"`
+	Latency   Times   `json:"latency_ns"`
+}
+
+// DecodeCurve reads a record; where names it in errors.
+func DecodeCurve(b []byte, where string) (*Curve, error) {
+	c := &Curve{}
+	if err := decode(b, where, c); err != nil {
+		return nil, err
+	}
+	if c.Kind != KindCurve || c.SchemaVersion != SchemaVersion {
+		return nil, wrongKind(where, c.Kind, c.SchemaVersion, KindCurve)
+	}
+	for i, s := range c.Samples {
+		if s.Cell < 0 || s.Cell >= len(c.Cells) || !slices.Contains(c.Windows, s.Window) {
+			return nil, fmt.Errorf("%s: sample %d is of load %d and window %d, which are not among those of the record", where, i, s.Cell, s.Window)
+		}
+	}
+	return c, nil
+}
+
+// Of is the median of a value over the rounds; NaN: there is none.
+func (c *Curve) Of(cell, window int, what func(CurveSample) float64) float64 {
+	var v []float64
+	for _, s := range c.Samples {
+		if s.Cell == cell && s.Window == window {
+			v = append(v, what(s))
+		}
+	}
+	if len(v) == 0 {
+		return math.NaN()
+	}
+	return median(v)
+}
+
+// Rate is the value that Of is mostly asked for.
+func Rate(s CurveSample) float64 { return s.PerSecond }
+
+// ratio is the rate with the adapting window by that with a fixed one: the median over the rounds' ratios.
+func (c *Curve) ratio(cell, window int) float64 {
+	var v []float64
+	for _, a := range c.Samples {
+		if a.Cell != cell || a.Window != 0 {
+			continue
+		}
+		for _, b := range c.Samples {
+			if b.Cell == cell && b.Window == window && b.Round == a.Round && b.PerSecond > 0 {
+				v = append(v, a.PerSecond/b.PerSecond)
+			}
+		}
+	}
+	if len(v) == 0 {
+		return math.NaN()
+	}
+	return median(v)
+}
+
+// Markdown is the table: a row for each load.
+func (c *Curve) Markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%d replicas, one process each, fsync before every acknowledgement, null state machine, closed loop in the leader's process; %d sessions of %d rounds, in each of which all windows take turns at each load for %s on the same cluster; medians. %s, %d cores; commit %s; %s, took %s.\n",
+		c.Config.Replicas, c.Config.Sessions, c.Config.Rounds, c.Config.Length, c.Env.CPU, c.Env.Cores, short(c.Env.Commit, c.Env.Modified), c.Started.Format(time.DateOnly), c.Elapsed.Round(time.Second))
+	fmt.Fprintf(&b, "Ratio: the adapting window's rate by that of the fixed window with the highest median, and by that of %d slots, the bound; the median of the rounds' ratios. Asked: at least 0.95 and 1.\n", c.Config.Fixed)
+	if c.Partial {
+		b.WriteString("\n**Partial: the run was interrupted.**\n")
+	}
+	b.WriteString("\n| load | adapting")
+	for _, w := range c.fixed() {
+		fmt.Fprintf(&b, " | window %d", w)
+	}
+	fmt.Fprintf(&b, " | best fixed | ratio | ratio to %d | p50 | p99 | p50, best fixed | p99, best fixed |\n|---|--:%s|--:|--:|--:|--:|--:|--:|--:|\n", c.Config.Fixed, strings.Repeat("|--:", len(c.fixed())))
+	for i, cell := range c.Cells {
+		best := c.Best(i)
+		fmt.Fprintf(&b, "| %s | %s", cell, count(c.Of(i, 0, Rate)))
+		for _, w := range c.fixed() {
+			fmt.Fprintf(&b, " | %s", count(c.Of(i, w, Rate)))
+		}
+		fmt.Fprintf(&b, " | %d | %s | %s | %s | %s | %s | %s |\n", best, against(c.ratio(i, best), 0.95, true), against(c.ratio(i, c.Config.Fixed), 1, true),
+			nanos(c.Of(i, 0, p50)), nanos(c.Of(i, 0, p99)), nanos(c.Of(i, best, p50)), nanos(c.Of(i, best, p99)))
+	}
+	for _, v := range c.Invalid {
+		fmt.Fprintf(&b, "\n- %s\n", v)
+	}
+	return b.String()
+}
+
+func p50(s CurveSample) float64 { return float64(s.Latency.P50) }
+func p99(s CurveSample) float64 { return float64(s.Latency.P99) }
+
+func (c *Curve) fixed() (windows []int) {
+	for _, w := range c.Windows {
+		if w > 0 {
+			windows = append(windows, w)
+		}
+	}
+	return windows
+}
+
+// Best is the fixed window with the highest median rate at a load.
+func (c *Curve) Best(cell int) (window int) {
+	most := math.Inf(-1)
+	for _, w := range c.fixed() {
+		if v := c.Of(cell, w, Rate); v > most {
+			most, window = v, w
+		}
+	}
+	return window
+}
