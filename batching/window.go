@@ -6,33 +6,46 @@ import "fmt"
 // waits into smaller batches, each of which costs every node its system calls and wake-ups. The pipe holds as many as finish
 // while one is under way (Little's law): the time from a proposal to its being chosen, which has the round trip and the disks
 // in it, by the time that the slowest stage takes for what it does at once, which is a disk's write and sync: all that came
-// meanwhile goes with the next one. One more is on its way to it. So
+// meanwhile goes with the next one. So
 //
-//	slots = ceil(life / sync) + 1
+//	slots = life / sync, at least 2
 //
-// over averages of both. Where there is no sync to wait for (others are a quorum without this node's slow disk, say), or nothing
-// is known yet, it is the bound.
+// Both are the shortest of late, because what makes them longer is mostly a queue, for a processor or a disk, which more slots
+// make longer still: with averages in their place the window went up to the bound on a busy machine, where two slots were the
+// best. Where there is no sync to wait for (others are a quorum without this node's slow disk, say), or nothing is known yet, it
+// is the bound.
 //
 // Owned by one goroutine.
 type Window struct {
 	most int
-	life average // of a slot, from its proposal to its being chosen, in nanoseconds
-	sync average // of the disk's rounds
+	life shortest // of a slot, from its proposal to its being chosen, in nanoseconds
+	sync shortest // of the disk's rounds
 	size int
 }
 
-// average is an exponentially weighted one.
-type average float64
+// shortest is the least of the last values: of so many at least, and of twice as many at most. 0 is none.
+type shortest struct {
+	now, before int64
+	n           int
+}
 
-// averageShare is the weight of a new value: what has changed is nine tenths known after 36 of them.
-const averageShare = 1.0 / 16
+const shortestOf = 32
 
-func (a *average) add(v int64) {
-	if *a == 0 {
-		*a = average(v)
-		return
+func (s *shortest) add(v int64) {
+	if s.n == shortestOf {
+		s.before, s.now, s.n = s.now, 0, 0
 	}
-	*a += (average(v) - *a) * averageShare
+	s.n++
+	if s.now == 0 || v < s.now {
+		s.now = v
+	}
+}
+
+func (s *shortest) value() int64 {
+	if s.before == 0 {
+		return s.now
+	}
+	return min(s.now, s.before)
 }
 
 // windowLeast: one slot in the disks and one on its way to them.
@@ -52,24 +65,16 @@ func NewWindow(most int) Window {
 // Size is how many slots should be in flight now.
 func (w *Window) Size() int { return w.size }
 
-// Chosen tells how long a slot took, in nanoseconds, and how long this node's disk takes for a round, on average: 0, not known.
+// Chosen tells how long a slot took, in nanoseconds, and how long this node's disk takes for a round: 0, nobody waits for it.
 func (w *Window) Chosen(life, sync int64) {
 	w.life.add(max(life, 1))
 	if sync > 0 {
 		w.sync.add(sync)
 	}
-	if w.sync < syncLeast || w.sync > w.life {
+	life, sync = w.life.value(), w.sync.value()
+	if sync < syncLeast || sync > life {
 		w.size = w.most
 		return
 	}
-	slots := float64(w.life) / float64(w.sync) // ceil, without a detour for what does not fit an int
-	if slots >= float64(w.most) {
-		w.size = w.most
-		return
-	}
-	n := int(slots)
-	if float64(n) < slots {
-		n++
-	}
-	w.size = min(max(n+1, windowLeast), w.most)
+	w.size = int(min(max(life/sync, windowLeast), int64(w.most)))
 }
