@@ -38,7 +38,7 @@ type runFlags struct {
 
 func parseRun(args []string) (f runFlags, err error) {
 	set := flag.NewFlagSet("run", flag.ContinueOnError)
-	quick := set.Bool("quick", false, "about two minutes: --rounds 3 --cells quick --length 600ms --fill 1s")
+	quick := set.Bool("quick", false, "two to three minutes: --rounds 3 --cells quick --length 400ms --fill 800ms")
 	names := set.String("engines", "all", "comma-separated; see the command engines")
 	set.StringVar(&f.config.Matrix, "cells", "standard", "quick, brief, standard, peak, all, or a list like call:16:256,block:16:16384")
 	set.IntVar(&f.config.Rounds, "rounds", 5, "sessions of each engine, interleaved")
@@ -66,8 +66,8 @@ func parseRun(args []string) (f runFlags, err error) {
 	}
 	f.config.API = "closed loop in the leader's process"
 	if *quick {
-		f.config.Rounds, f.config.Matrix, f.config.Length = 3, "quick", 600*time.Millisecond
-		f.config.Fill = time.Second
+		f.config.Rounds, f.config.Matrix, f.config.Length = 3, "quick", 400*time.Millisecond
+		f.config.Fill = 800 * time.Millisecond
 	}
 	if f.cells, err = parseCells(f.config.Matrix); err != nil {
 		return f, err
