@@ -121,7 +121,7 @@ report: ## BENCHMARKS.md, its plots and the run in README.md, made of the record
 compare: ## this tree against BASE=revision: exact counts, then times interleaved; exit 4 is a regression (COMPAREFLAGS=more flags)
 	@bench/compare/revisions.sh '$(BASE)' $(COMPAREFLAGS)
 
-compare-demo: ## a build slower by a tenth must be found TIMES=10 times out of 10, the same build never; an hour at most
+compare-demo: ## a build slower by a tenth must be found TIMES=10 times out of 10, the same build never; 20 comparisons of about two minutes
 	@bench/compare/demo.sh $(TIMES) $(COMPAREFLAGS)
 
 # A module of its own: the peers' dependencies are not ours. See bench/peers/README.md.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/paxbench/paxbench/bench"
 	"github.com/paxbench/paxbench/bench/result"
@@ -23,6 +24,8 @@ type machine struct {
 	slices  int
 	invalid map[int]bool // slices, by number
 	ends    int          // the slice that fails; 0: none
+	limit   time.Duration
+	noise   float64 // of a slice's speed, besides the usual
 	safety  result.Safety
 }
 
@@ -46,7 +49,7 @@ func (c *liveCluster) Slice() (bench.Slice, error) {
 		return bench.Slice{}, errors.New("no disk")
 	}
 	m.drift = 0.95*m.drift + 0.05*m.rng.NormFloat64()
-	speed := (1 - c.slow) * math.Exp(m.drift+0.05*m.rng.NormFloat64())
+	speed := (1 - c.slow) * math.Exp(m.drift+(0.05+m.noise)*m.rng.NormFloat64())
 	s := bench.Slice{Ops: 1000, OpsPerSec: 1e5 * speed, P50: int64(1e6 / speed), P99: int64(5e6 / speed), Cost: result.Cost{CPU: 2000 / speed, WALBytes: 84}}
 	if m.invalid[m.slices] {
 		s.Invalid, s.OpsPerSec = "for a test", 1
@@ -63,7 +66,7 @@ func (m *machine) compare(rounds, most int) (*Report, error) {
 		m.safety.Verdict = result.OK
 	}
 	return Run(context.Background(), Config{
-		Options: DefaultOptions(), Rounds: rounds, RoundsMax: most, Detect: 0.07, Seed: 40, Live: m.open, Slices: 4,
+		Options: DefaultOptions(), Rounds: rounds, RoundsMax: most, Detect: 0.07, Limit: m.limit, Seed: 40, Live: m.open, Slices: 4,
 	})
 }
 
@@ -98,6 +101,15 @@ func TestLive(t *testing.T) {
 	}
 	if r, err := (&machine{}).compare(7, 0); err != nil || r.RunsA != 7 {
 		t.Errorf("%v, %d pairs where no more were allowed", err, r.RunsA)
+	}
+}
+
+// A machine that is too busy for what is to be detected must not keep anybody waiting for hours, and a verdict must still have its
+// pairs.
+func TestLiveLimit(t *testing.T) {
+	r, err := (&machine{limit: time.Nanosecond, noise: 1}).compare(8, 40)
+	if err != nil || r.RunsA != 8 || !strings.Contains(strings.Join(r.Notes, " "), "8 pairs were made in") {
+		t.Errorf("%v, %d pairs, %q", err, r.RunsA, r.Notes)
 	}
 }
 

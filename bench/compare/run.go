@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/paxbench/paxbench/bench"
 	"github.com/paxbench/paxbench/bench/result"
@@ -27,11 +28,14 @@ type Config struct {
 	// RoundsMax is up to how many pairs are made until one of the gates that are times detects a change of Detect;
 	// no more than Rounds: it is not asked. When to stop depends on the width of an interval, not on where it lies.
 	RoundsMax int
-	Detect    float64
-	Lockstep  int // lockstep runs a side; 0: none
-	Seed      uint64
-	Labels    [2]string
-	Run       Runner
+	// Limit is how long pairs are added to Rounds for that; 0: no limit. On a machine that is so busy that Detect cannot be
+	// reached, more pairs cost minutes and hardly tell more; what they do tell is said with them.
+	Limit    time.Duration
+	Detect   float64
+	Lockstep int // lockstep runs a side; 0: none
+	Seed     uint64
+	Labels   [2]string
+	Run      Runner
 	// Live, if set, makes the pairs: Slices a side, of two clusters in turns.
 	Live   Opener
 	Slices int
@@ -41,6 +45,9 @@ type Config struct {
 }
 
 // roundsMax is the bound of usable pairs, triesMax that of all: invalid ones are run anew, a half more and two.
+// late says that the time for further pairs is over.
+func (c *Config) late(begun time.Time) bool { return c.Limit > 0 && time.Since(begun) >= c.Limit }
+
 func (c *Config) roundsMax() int { return max(c.Rounds, c.RoundsMax) }
 func (c *Config) triesMax() int  { return c.roundsMax()*3/2 + 2 }
 
@@ -102,7 +109,12 @@ func (d *driver) pairs(ctx context.Context) error {
 		}
 		d.sets.LockA, d.sets.LockB = append(d.sets.LockA, pair[0]), append(d.sets.LockB, pair[1])
 	}
+	begun := time.Now()
 	for i := 0; !d.enough() && i < d.triesMax(); i++ {
+		if len(d.sets.A) >= d.Rounds && d.late(begun) {
+			d.notes = append(d.notes, fmt.Sprintf("%d pairs were made in %s; none was added to detect a change of %.3g%%", len(d.sets.A), time.Since(begun).Round(time.Second), 100*d.Detect))
+			break
+		}
 		name := fmt.Sprintf("pair %d", len(d.sets.A)+1)
 		make := func() ([2]*result.Result, error) { return d.pair(ctx, name, i, false, d.Seed+uint64(i)) }
 		if d.Live != nil {

@@ -44,6 +44,9 @@ func ScenariosHTML(w io.Writer, scenarios []Scenario) error {
 		}
 	}
 	p.Subtitle = strings.Join(names, " · ")
+	if len(runs) == 0 && len(p.Plots) == 1 {
+		p.Plots[0].Wide = true
+	}
 	if len(scenarios) > 1 {
 		p.Title = fmt.Sprintf("%d reports", len(scenarios))
 	}

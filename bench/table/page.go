@@ -85,7 +85,7 @@ func (p *Page) Markdown(w io.Writer) error {
 // HTML writes the page as a section of a document.
 func (p *Page) HTML(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "<section class=\"run\">\n<h2>%s</h2>\n<ul>\n", html.EscapeString(p.heading()))
+	fmt.Fprintf(&b, "<section class=\"run page\">\n<h2>%s</h2>\n<ul>\n", html.EscapeString(p.heading()))
 	for _, l := range append(p.Lines[:len(p.Lines):len(p.Lines)], p.Setup...) {
 		fmt.Fprintf(&b, "<li>%s</li>\n", Line{html.EscapeString(l.Name), html.EscapeString(l.Text)}.plain("<b>", "</b>"))
 	}

@@ -27,6 +27,7 @@ type compareConfig struct {
 	binaries [2]string
 	rounds   int
 	most     int
+	limit    time.Duration
 	detect   float64
 	slices   int
 	slice    time.Duration
@@ -41,6 +42,7 @@ const (
 	compareWarmup   = time.Second
 	compareRounds   = 8
 	compareMost     = 24
+	compareLimit    = 100 * time.Second
 	compareSlices   = 12
 	compareSlice    = 250 * time.Millisecond
 	lockstepRuns    = 3
@@ -62,7 +64,8 @@ of --slice each, --slices a side, with the same seed. So whatever else the machi
 and their ratios say what the sides differ by. The median of the ratios is the pair's. With --slices 0, or with --fault,
 a pair is two whole runs, one after the other, and a first pair of them is thrown away.
 
-After --rounds pairs more are made, up to --rounds-max, until a time that gates can show a change of --detect.
+After --rounds pairs more are made, up to --rounds-max and for --limit at most, until a time that gates can show a change
+of --detect. By default that takes about two minutes.
 
 Counts come first: fsyncs, messages, log and network bytes, allocations per command, and commands per batch, in lockstep
 runs with one command in flight, where next to nothing depends on timing. A count is exact if all runs of a side lie
@@ -90,6 +93,7 @@ Flags that are not --a or --b hold for both sides. Exit codes: 0 no regression s
 	fs.StringVar(&c.binaries[1], "binary-b", "", "program of side B (default this one)")
 	fs.IntVar(&c.rounds, "rounds", compareRounds, "pairs to measure, at least; 6 are needed for a verdict")
 	fs.IntVar(&c.most, "rounds-max", compareMost, "pairs to measure, at most, until --detect is reached")
+	fs.DurationVar(&c.limit, "limit", compareLimit, "how long pairs are added to --rounds until --detect is reached; 0s: without end")
 	fs.Var(&parsed[float64]{text: "7%", kind: "share", value: &c.detect, parse: parseShare}, "detect", "change for the worse that is to be detected, four times in five")
 	fs.IntVar(&c.slices, "slices", compareSlices, "slices a side and pair; 0: a pair is two whole runs")
 	fs.DurationVar(&c.slice, "slice", compareSlice, "length of a slice")
@@ -206,7 +210,7 @@ func (a *app) compareRuns(c *compareConfig) error {
 	}
 	env := plainEnv(a.environ)
 	plan := compare.Config{
-		Options: c.options, Rounds: c.rounds, RoundsMax: c.most, Detect: c.detect, Lockstep: c.lockstep, Seed: c.Load.Seed, Stop: stop, Log: p.log,
+		Options: c.options, Rounds: c.rounds, RoundsMax: c.most, Detect: c.detect, Limit: c.limit, Lockstep: c.lockstep, Seed: c.Load.Seed, Stop: stop, Log: p.log,
 		Labels: [2]string{sides[0].label, sides[1].label},
 		Run: func(ctx context.Context, stop <-chan struct{}, o compare.Order) (*result.Result, error) {
 			s := &sides[o.Side]

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -110,11 +111,18 @@ func (a *app) writeRecords(w io.Writer, c *reportConfig, records []*record) erro
 	return a.writeScenarios(w, c, records)
 }
 
-// recordName is what a file's run is called: the file's name, with its directory where that is needed to tell it from
-// another.
+// sweepMark is what sweep puts behind its settings, so that no two files of a directory have one name.
+var sweepMark = regexp.MustCompile(`_[0-9a-f]{8}$`)
+
+// recordName is what a file's run is called: the file's name, without the mark of a sweep, or with its directory where that is
+// needed to tell it from another.
 func recordName(files []string, i int) string {
 	short := func(file string) string { return strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)) }
+	plain := func(file string) string { return sweepMark.ReplaceAllString(short(file), "") }
 	name := short(files[i])
+	if alone := !slices.ContainsFunc(slices.Delete(slices.Clone(files), i, i+1), func(f string) bool { return plain(f) == plain(files[i]) }); alone {
+		return plain(files[i])
+	}
 	for k, other := range files {
 		if k != i && short(other) == name {
 			return strings.TrimSuffix(filepath.ToSlash(files[i]), filepath.Ext(files[i]))
