@@ -64,6 +64,7 @@ func peerVectors(t testing.TB) []vector {
 		{"heartbeat-ack", "HeartbeatAck of round 258", Message{Kind: KindHeartbeatAck, Round: 258}},
 		{"heartbeat-lease", "Heartbeat that asks for a lease of 200 ms", Message{Kind: KindHeartbeat, Slot: 1007, Stamp: 0x0102030405060708, Span: 200_000_000}},
 		{"heartbeat-ack-lease", "HeartbeatAck that grants a lease of 200 ms", Message{Kind: KindHeartbeatAck, Stamp: 0x0102030405060708, Span: 200_000_000}},
+		{"heartbeat-chain", "Heartbeat that tells the sum of the values", Message{Kind: KindHeartbeat, Slot: 1007, Chain: 0x01020304}},
 		{"resign", "Resign of ballot 16909060.2", Message{Kind: KindResign}},
 		{"fetch", "Fetch of slots 950 to 1001", Message{Kind: KindFetch, Slot: 950, Until: 1001}},
 		{"learn", "Learn of a batch of two blocks", Message{Kind: KindLearn, Slot: 950, Value: value}},

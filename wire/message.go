@@ -19,7 +19,8 @@ const AcceptHeadroom = HeaderSize + MessageSize
 //	Accept        Ballot, Slot, Chosen, Scope, Value
 //	Accepted      Ballot, Slot .. Slot+Count-1, Chosen
 //	Heartbeat     Ballot, Slot = highest that the receiver told a vote for, as far as the sender knows, Chosen, Round; of a
-//	              proposer of independent instances: Slot = highest in use; Span = lease asked for, Stamp = when, by the sender's clock
+//	              proposer of independent instances: Slot = highest in use; Span = lease asked for, Stamp = when, by the sender's clock; Chain =
+//	              sum of the values up to Chosen (ChainCRC), 0: not told
 //	HeartbeatAck  Ballot, Slot = last slot voted in; to a leader: for which there is no room (0: not told), Chosen, Round; Span = lease
 //	              granted, Stamp = as asked
 //	Fetch         Slot .. Until = slots asked for, Chosen
@@ -53,6 +54,7 @@ type Message struct {
 	Round       uint64 // Heartbeat, HeartbeatAck
 	Stamp       uint64 // Heartbeat, HeartbeatAck: nanoseconds from any origin
 	Span        uint64 // Heartbeat, HeartbeatAck: nanoseconds; 0: no lease
+	Chain       uint32 // Heartbeat
 	Until       Slot   // Fetch
 	Trimmed     Slot   // Promise, HealReply: slots up to here are only in a snapshot
 	Part, Parts uint16 // Promise, HealReply: part Part (from 0) of Parts
@@ -166,7 +168,7 @@ func (m *Message) decodeTail(tail []byte) (err error) {
 	case KindFastAccepted, KindFastChosen:
 		m.Tag = le.Uint64(tail)
 	case KindHeartbeat, KindHeartbeatAck:
-		m.Stamp, m.Span = le.Uint64(tail), le.Uint64(tail[8:])
+		m.Stamp, m.Span, m.Chain = le.Uint64(tail), le.Uint64(tail[8:]), le.Uint32(tail[16:])
 	}
 	return err
 }
@@ -321,6 +323,7 @@ func (m *Message) Encode(c ClusterID) *Buffer {
 	case KindHeartbeat, KindHeartbeatAck:
 		le.PutUint64(rest, m.Stamp)
 		le.PutUint64(rest[8:], m.Span)
+		le.PutUint32(rest[16:], m.Chain)
 	}
 	seal(p)
 	return f

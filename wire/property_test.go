@@ -188,6 +188,7 @@ func genMessage(t *rapid.T) Message {
 		m.Round = rapid.Uint64().Draw(t, "round")
 		m.Stamp = rapid.Uint64Range(0, StampMax).Draw(t, "stamp")
 		m.Span = rapid.Uint64Range(0, LeaseSpanMax).Draw(t, "span")
+		m.Chain = rapid.Uint32().Draw(t, "chain")
 	case KindFetch:
 		m.Until = Slot(rapid.Uint64Min(uint64(m.Slot)).Draw(t, "until"))
 	case KindProbeAck:

@@ -87,7 +87,9 @@ func TestHeaderRefusals(t *testing.T) {
 }
 
 // beat is the tail of a Heartbeat.
-func beat(stamp, span uint64) []byte { return le.AppendUint64(le.AppendUint64(nil, stamp), span) }
+func beat(stamp, span uint64) []byte {
+	return append(le.AppendUint64(le.AppendUint64(nil, stamp), span), 0, 0, 0, 0)
+}
 
 // message encodes the fixed part of a message and a tail, unchecked.
 func message(b Ballot, slot, chosen Slot, word uint64, tail ...byte) []byte {

@@ -13,7 +13,7 @@ const (
 	promiseTail    = 20 // part u16, parts u16, first u64, last u64
 	snapTail       = 8  // total u64
 	tagTail        = 8  // tag u64
-	beatTail       = 16 // stamp u64, span u64
+	beatTail       = 20 // stamp u64, span u64, chain u32
 	voteHeaderSize = 20 // slot u64, ballot u64, length u32
 )
 

@@ -99,6 +99,7 @@ func (r *Replica) sendBeacon() {
 func (r *Replica) onBeacon(m *wire.Message, from int) {
 	p := &r.peers[from]
 	p.fit = m.Ballot.Counter() > 0
+	r.heardChain(m)
 	if m.Slot <= r.chosen+wire.SlotsAheadMax {
 		r.basic.used = max(r.basic.used, m.Slot)
 	}

@@ -135,6 +135,7 @@
 //   - A vote so far up that it cannot be held is never left out of a recovery: the candidate gives up instead (collect).
 //   - A replica that may have forgotten something takes no part until others have told it what that may be, and what it said
 //     before counts no more (suspect.go).
+//   - Heartbeats carry the sum of the values learned; a replica that has learned others stops (chain.go).
 //   - Two values in a chosen slot, or at one ballot in a slot, stop the node (mustEqual).
 //
 // # Where to look

@@ -283,6 +283,7 @@ func (r *Replica) onHeartbeat(m *wire.Message) {
 	}
 	r.follow(m.From, m.Ballot)
 	r.noteChosen(r.announces(m.Ballot), m.Chosen)
+	r.heardChain(m)
 	ack := wire.Message{Kind: wire.KindHeartbeatAck, Ballot: m.Ballot, Round: m.Round}
 	if !r.hasRoom() {
 		ack.Slot = r.chosen + 1

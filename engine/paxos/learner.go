@@ -64,8 +64,10 @@ func (r *Replica) learnAnnounced() {
 
 // deliver appends slot s, the next of the chosen prefix, to the output.
 func (r *Replica) deliver(s wire.Slot) {
-	r.log.deliver(r.log.get(s))
+	e := r.log.get(s)
+	r.log.deliver(e)
 	r.chosen = s
+	r.extendChain(s, e)
 	c, _ := r.ChosenAt(s)
 	c.Frame.Retain()
 	r.out.Chosen = append(r.out.Chosen, c)

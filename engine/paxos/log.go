@@ -14,9 +14,10 @@ type entry struct {
 	votes    tally        // learner: who accepted, at the highest ballot that it heard of
 	sent     uint64       // proposer: tick of the last transmission; independent instances: of the last sign of anybody's work
 	chosen   bool
-	prefix   bool // in the chosen prefix: delivered
-	told     bool // others said that it is chosen, at votes.ballot
-	own      bool // it is what Propose put there, and chosen
+	prefix   bool   // in the chosen prefix: delivered
+	told     bool   // others said that it is chosen, at votes.ballot
+	own      bool   // it is what Propose put there, and chosen
+	sum      uint32 // of the values up to here (chain.go); 0: not known
 
 	fast *fastVotes // learner: who voted for what at a fast ballot; nil: nothing was heard, or it is chosen
 }

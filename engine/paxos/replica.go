@@ -42,6 +42,7 @@ type Replica struct {
 	trimmed wire.Slot
 	told    announcement
 	fetch   fetchState
+	sum     uint32 // of the values of the chosen prefix (chain.go); 0: not known
 
 	// Records. Invariant: durable <= lsn.
 	lsn     wire.LSN
@@ -397,6 +398,7 @@ func (r *Replica) Installed(s wire.Slot, h Memberships) {
 	}
 	r.log.dropTo(s)
 	r.chosen, r.applied, r.trimmed = s, s, s
+	r.sum = 0 // until the chain begins anew
 	r.fetch = fetchState{size: r.fetch.size}
 	if h != nil && !plant.Is(plant.MembersNotInSnapshot) {
 		r.withdraw(s)
@@ -487,6 +489,9 @@ func (r *Replica) sign(m *wire.Message) {
 	m.Group, m.From, m.Chosen = r.c.Group, r.c.Self, r.chosen
 	if plant.Is(plant.AnnouncedBeyondPrefix) && r.role == Leader && m.Kind == wire.KindHeartbeat {
 		m.Chosen = r.next - 1
+	}
+	if m.Kind == wire.KindHeartbeat && m.Chosen == r.chosen {
+		m.Chain = r.sum
 	}
 }
 

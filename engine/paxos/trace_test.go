@@ -39,6 +39,8 @@ import (
 //	change node=I add=J|remove=J                    node I is asked to change the membership
 //	run ticks=K                                     K times: a tick of each node, then settle
 //	members                                         what each replica knows of configurations
+//	spoil node=I slot=S                             the value that node I holds in slot S is another from now on: damaged memory
+//	... stops                                       (of any command) a node stops, and says why
 //	net / status                                    what is on the net / each replica in a line
 func TestTraces(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
@@ -50,7 +52,7 @@ func TestTraces(t *testing.T) {
 		}()
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			tr.out.Reset()
-			tr.run(t, d)
+			tr.runOrStop(t, d)
 			if tr.out.Len() == 0 {
 				return "ok\n"
 			}
@@ -90,6 +92,14 @@ type trace struct {
 	c     *simCluster
 	out   strings.Builder
 	quiet bool
+}
+
+// runOrStop is run, and where a story says so, a node that stops.
+func (tr *trace) runOrStop(t *testing.T, d *datadriven.TestData) {
+	if d.HasArg("stops") {
+		defer func() { fmt.Fprintf(&tr.out, "stops: %v\n", recover()) }()
+	}
+	tr.run(t, d)
 }
 
 func (tr *trace) run(t *testing.T, d *datadriven.TestData) {
@@ -165,6 +175,12 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) {
 		nd.suspect = ""
 	case "vouch":
 		nd.suspect, nd.vouched = "", true
+	case "spoil":
+		s := wire.Slot(arg("slot", 0))
+		e := nd.r.log.get(s)
+		f := testAccept("spoilt")
+		wire.SealAccept(f, testCluster, 1, e.ballot.Node(), e.ballot, s, 0)
+		nd.r.log.put(e, f, e.ballot)
 	case "snap":
 		tr.c.snap(nd)
 	case "install":

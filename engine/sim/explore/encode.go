@@ -57,6 +57,9 @@ var leftOut = map[string]string{
 	"fetchState.sent":    "time: compared with RetransmitTicks only, which are out of reach",
 	"fetchState.size":    "bounds a Fetch to four slots or more, which is all a scope has",
 
+	"entry.sum":   "follows from the values learned, which are the same everywhere, or the search ends",
+	"Replica.sum": "as entry.sum",
+
 	"slotLog.bytes":  "the sum of what is there",
 	"Output.LastLSN": "for the caller",
 }
