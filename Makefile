@@ -134,7 +134,7 @@ peers: ## the same work on etcd raft, hashicorp raft, dragonboat and here, about
 peers-quick:
 	cd bench/peers && $(GO) run . run --quick $(PEERFLAGS)
 
-curve: ## throughput and latency over eight loads, with the window that adapts and with fixed ones, about 3 minutes (PEERFLAGS=more flags)
+curve: ## throughput and latency over eight loads, with the window that adapts and with fixed ones, about 5 minutes (PEERFLAGS=more flags)
 	cd bench/peers && $(GO) run . curve --output ../../$(RESULTS)/curve.json $(PEERFLAGS)
 
 peers-failover:
