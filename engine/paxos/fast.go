@@ -82,6 +82,7 @@ type offer struct {
 	ballot wire.Ballot
 	frame  *wire.Buffer // as sent; one reference
 	at     uint64       // tick of the last transmission
+	tight  bool         // others are likely to have had no room for it then
 }
 
 // fastVotes is who voted for what in a slot at a fast ballot, as far as this replica was told.
@@ -256,6 +257,7 @@ func (r *Replica) offer(s wire.Slot, accept *wire.Buffer) {
 	r.uses(s)
 	e := r.log.ensure(s)
 	r.voteFast(e, s, b, accept, r.chosen)
+	o.tight = s > r.chosen+1 && r.log.ahead() > r.c.AheadBytesMax
 	r.broadcastFrame(o.frame, 0, r.configOf(s).nodes)
 	r.acked(r.self, b, s, e.tag())
 }
@@ -504,10 +506,12 @@ func (r *Replica) onAny(m *wire.Message) {
 func (r *Replica) fastTick() {
 	for _, o := range r.fast.offers {
 		e := r.log.get(o.slot)
-		if r.now-o.at < uint64(r.c.RetransmitTicks) || e.ballot > o.ballot {
+		if next := o.tight && o.slot == r.chosen+1; !next && r.now-o.at < uint64(r.c.RetransmitTicks) || e.ballot > o.ballot {
 			continue
 		}
-		o.at = r.now
+		// The next slot's value is taken whatever there is room for. Who waits with it for the end of a timeout finds that its slot was
+		// settled without it, and so it goes in the next one.
+		o.at, o.tight = r.now, false
 		missing := (r.configOf(o.slot).nodes &^ e.votersAt(o.ballot)).without(r.self)
 		r.resent += uint64(missing.size())
 		r.broadcastFrame(o.frame, 0, missing)

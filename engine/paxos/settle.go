@@ -288,8 +288,9 @@ func (r *Replica) settleTick() {
 				r.broadcastFrame(e.frame, 0, missing)
 			}
 		default:
-			if e.sent < f.led || e.sent == 0 {
-				e.sent = r.now // now it is known of
+			if e.sent < f.led || e.sent == 0 || e.frame == nil && r.full(s) {
+				// Now it is known of; or its value was refused for lack of room: nobody can vote for it before it is the next slot.
+				e.sent = r.now
 			}
 			if r.now-e.sent >= uint64(r.c.HoleTicks) {
 				r.settleLate(s, e)
