@@ -12,7 +12,8 @@
 //	net.go      frames under way                    nemesis.go  faults
 //	disk.go     the disk, and its witness           batch.go    many seeds, on several processors
 //	client.go   the users                               history.go  what they were told, judged as real runs are
-//	suspect.go  disks that forget, and what is chosen then
+//	suspect.go  disks that forget, and what is chosen then      lost.go     logs that are gone, and nodes that rejoin
+//	lease.go    leaders' leases in true time
 //
 // # How a fault is injected
 //
@@ -25,8 +26,13 @@
 //
 // Every fault stays within what the protocol promises to survive: nothing that was synced is lost for good, and nobody
 // votes without his log. The end of a log may be damaged (suspect.go): its node is suspect, and never are so many that they
-// could not be healed; if it was a power loss that tore it, an operator may come and say so. What goes beyond it (an emptied directory, a flipped bit in the log in front of an intact group, or in a
-// snapshot) is tried on a copy of the disk: the node must refuse to start, or do without what is damaged.
+// could not be healed; if it was a power loss that tore it, an operator may come and say so. What goes beyond it (an emptied
+// directory, a flipped bit in the log in front of an intact group, or in a snapshot) is tried on a copy of the disk: the node must
+// refuse to start, or do without what is damaged.
+//
+// Faults last for 0.5 to 4 s of virtual time, mostly short: many short schedules find more in an hour than few long ones. Then
+// nothing new breaks, but some nodes are gone for good, or alive with a disk that finishes nothing any more, or sometimes all are
+// there and only some links are up. What was under way arrives (in half of the schedules with busy clients), and the L properties begin.
 //
 // # How a property is checked
 //
@@ -54,7 +60,7 @@
 //	L2        the same within 12 when only a star or a chain of links is up                  partial, progress
 //	L3        few ballots are used once the faults are over                                  duels
 //	L5 L6     every request ends, every node catches up                                      equal, replies
-//	L7        transfers and fetches end when everybody has caught up                         ends
+//	L7        transfers end when everybody has caught up; nobody is taught when nothing new is chosen   ends
 //	BUG       the code found its own invariant broken, or a node failed without a fault
 //
 // Under the fsync policies interval and never what is written counts as durable, and the machines keep their power: a process
@@ -70,7 +76,15 @@
 //
 // A violation names property, event, node and slot; the events before it are printed with it. A seed means something for
 // one version of this package and of the engine only: any change of either draws other numbers. So keep what a
-// seed has found as a trace test of the core or a test of the package, not as a seed.
+// seed has found as a trace test of the core or a test of the package with its knobs fixed (contend_test.go, stall_test.go), not as a seed.
+//
+// # Many seeds
+//
+//	paxbench sim --seeds 1000000 --findings 10       go on after violations
+//
+// Every 5 s a line says how far it is, with schedules a second, the heap, which must stay flat, and a schedule that has taken a minute.
+// Each 10,000 schedules must have seen everything in Vital, and one in a hundred is played twice (S16). An interrupted
+// batch prints the command that goes on. BenchmarkSchedule measures how fast it is; run it with GOMAXPROCS=1.
 //
 // # Does it see?
 //
