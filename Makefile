@@ -78,7 +78,7 @@ fuzz: ## every fuzz target for FUZZTIME=30s each
 	  fi; \
 	done
 
-sim: ## simulated clusters with faults: SEEDS=10000 schedules from SEED=1 on, or SEED=n REPLAY=1 one again with its trace
+sim: ## simulated clusters with faults: SEEDS=10000 schedules from SEED=1 on, or SEED=n REPLAY=1 one again with its trace; SIMFLAGS=--beyond for losses beyond survival
 	$(GO) run ./cmd/paxbench sim $(if $(REPLAY),--trace,--seeds $(SEEDS)) --seed $(or $(SEED),1) $(SIMFLAGS)
 
 planted: ## known bugs, one at a time, that the simulator, the core's schedules and the enumerations of disk faults must find

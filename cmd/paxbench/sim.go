@@ -18,6 +18,7 @@ type simConfig struct {
 	workers int
 	most    int // violations
 	trace   bool
+	beyond  bool
 	one     bool // --seed was given and --seeds was not
 
 	explore     string // scope
@@ -35,6 +36,10 @@ func newSim(a *app) *cobra.Command {
 step, with faults at random. After every event it checks that nothing acknowledged is lost, done twice or contradicted, and
 at the end of each schedule that a quorum that is left alone gets things done.
 
+With --beyond each schedule ends with more losses than the protocol promises to survive: all logs torn, a quorum's logs damaged,
+emptied or exchanged, the same slot damaged on every node. Then nothing may be chosen any more, nothing that was chosen may be
+contradicted, and every node that has lost something must say so: refuse, naming file and offset or the way out, or be suspect.
+
 Exit code 5: a property was violated; what is printed names it, with the events before it and the command that plays the
 schedule again.`,
 		Args: noArgs,
@@ -42,6 +47,9 @@ schedule again.`,
 			c.one = cmd.Flags().Changed("seed") && !cmd.Flags().Changed("seeds")
 			if c.nodes < 0 || c.nodes > 9 {
 				return usagef("sim: --nodes %d: it takes 1 to 9, or 0 for a mixture", c.nodes)
+			}
+			if c.beyond && (c.explore != "" || c.nodes == 1 || c.nodes == 2) {
+				return usagef("sim: --beyond takes three nodes at least, and goes without --explore")
 			}
 			if c.workers < 1 {
 				return usagef("sim: --workers %d: it takes 1 or more", c.workers)
@@ -69,6 +77,7 @@ schedule again.`,
 	f.StringVar(&c.exploreOnly, "explore-only", "", "with --explore: check these properties only, as in S1,S7")
 	f.IntVar(&c.exploreMiB, "explore-memory", 4096, "with --explore: MiB for the states of the cluster; beyond, it ends without having visited all")
 	f.IntVar(&c.exploreEnds, "explore-ends", 0, "with --explore: try so many of the states without a next step for progress; 0: all, -1: none")
+	f.BoolVar(&c.beyond, "beyond", false, "end each schedule with losses that cannot be survived, which must halt the cluster and nothing else")
 	f.BoolVar(&c.trace, "trace", false, "print every event (with --seed alone)")
 	return cmd
 }
@@ -82,7 +91,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 
 // simOne plays one schedule.
 func (a *app) simOne(c *simConfig) error {
-	o := sim.Options{Seed: c.seed, Nodes: c.nodes}
+	o := sim.Options{Seed: c.seed, Nodes: c.nodes, Beyond: c.beyond}
 	if c.trace {
 		o.Trace = func(line string) { fmt.Fprintln(a.out, line) }
 	}
@@ -100,7 +109,7 @@ func (a *app) simMany(c *simConfig) error {
 	defer release()
 	// Schedules make much garbage and keep little: a heap of some hundred megabytes is swept less often.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
-	b := sim.Batch{First: c.seed, Seeds: c.seeds, Nodes: c.nodes, Workers: c.workers, Most: c.most, Stop: stop}
+	b := sim.Batch{First: c.seed, Seeds: c.seeds, Nodes: c.nodes, Beyond: c.beyond, Workers: c.workers, Most: c.most, Stop: stop}
 	told := map[uint64]bool{}
 	b.Progress = func(s *sim.Summary) {
 		for _, v := range s.Found {
@@ -158,6 +167,9 @@ func (a *app) simVerdict(c *simConfig, v *sim.Violation, trace bool) error {
 // again is the command that plays a violated schedule once more.
 func (c *simConfig) again(v *sim.Violation) string {
 	s := fmt.Sprintf("paxbench sim --seed %d --trace", v.Seed)
+	if c.beyond {
+		s += " --beyond"
+	}
 	if c.nodes != 0 {
 		s += fmt.Sprintf(" --nodes %d", c.nodes)
 	}

@@ -15,6 +15,8 @@ func TestSimCommand(t *testing.T) {
 		{"sim --seeds 2 --workers 1", exitOK, "2 schedules"},
 		{"sim --seed 7 --nodes 1", exitOK, "seed 7: {Nodes:1"},
 		{"sim --seeds 3 --seed 100 --nodes 1", exitOK, "schedules played twice 1"},
+		{"sim --seeds 2 --beyond --nodes 3", exitOK, "beyond: "},
+		{"sim --seeds 2 --beyond --nodes 1", exitUsage, ""},
 		{"sim --nodes 10", exitUsage, ""},
 		{"sim --findings 0", exitUsage, ""},
 		{"sim --workers 0", exitUsage, ""},

@@ -81,6 +81,13 @@ func TestServeRejoin(t *testing.T) {
 	}
 	c := &suspectCluster{t: t, addrs: addrs, nodes: cluster.Nodes{Cluster: 7, Addrs: addrs}}
 	c.load()
+	// A second process on the directory of one that runs (FAULTS.md F26), also one that would put its log aside.
+	for _, flag := range []string{"--with-parent=false", "--rejoin"} {
+		code, out, errs := spawn(t, serveArgs(2, dirs[1], peers, "--listen", freeAddrs(t, 1)[0], flag)...)
+		if code == 0 || !strings.Contains(errs, fmt.Sprintf("in use by process %d", servers[1].cmd.Process.Pid)) {
+			t.Errorf("two processes on one directory, %s: exit %d\n%s%s", flag, code, out, errs)
+		}
+	}
 	for what, ruin := range map[string]func(){
 		"damaged": func() { damageMiddle(t, dirs[1]) },
 		"gone": func() {

@@ -15,6 +15,7 @@ type Batch struct {
 	First    uint64 // seed of the first; the others follow
 	Seeds    uint64 // how many
 	Nodes    int    // as in Options
+	Beyond   bool   // as in Options
 	Workers  int    // schedules played at a time; 0: one
 	Again    uint64 // every Again-th schedule is played twice and must give the same trace (S16); 0: 100
 	Most     int    // end after so many violations; 0: one
@@ -159,7 +160,11 @@ func (b *Batch) missing(c Counts) (names []string) {
 	if b.Nodes == 1 || b.Nodes == 2 {
 		return nil
 	}
-	for _, name := range Vital {
+	vital := Vital
+	if b.Beyond {
+		vital = VitalBeyond
+	}
+	for _, name := range vital {
 		if c[name] == 0 {
 			names = append(names, name)
 		}
@@ -169,7 +174,7 @@ func (b *Batch) missing(c Counts) (names []string) {
 
 // play plays one schedule, and now and then once more (S16).
 func (b *Batch) play(seed uint64) *Result {
-	o := Options{Seed: seed, Nodes: b.Nodes}
+	o := Options{Seed: seed, Nodes: b.Nodes, Beyond: b.Beyond}
 	r := Run(o)
 	if r.Violation == nil && seed%b.Again == 0 {
 		r.Counts["schedules played twice"]++

@@ -12,8 +12,8 @@
 //	net.go      frames under way                    nemesis.go  faults
 //	disk.go     the disk, and its witness           batch.go    many seeds, on several processors
 //	client.go   the users                               history.go  what they were told, judged as real runs are
-//	suspect.go  disks that forget, and what is chosen then      lost.go     logs that are gone, and nodes that rejoin
-//	lease.go    leaders' leases in true time
+//	suspect.go  disks that forget, and what is chosen then      lost.go     disks that rot, directories that are gone
+//	lease.go    leaders' leases in true time                    beyond.go   more losses than can be survived
 //
 // # How a fault is injected
 //
@@ -24,15 +24,45 @@
 // vfs, which also decides what a power loss leaves (un-synced writes: none, all, a prefix, some sectors, garbage). To add a
 // fault, add a line there and a counter; if no batch may be without it, add the counter to Vital.
 //
-// Every fault stays within what the protocol promises to survive: nothing that was synced is lost for good, and nobody
-// votes without his log. The end of a log may be damaged (suspect.go): its node is suspect, and never are so many that they
-// could not be healed; if it was a power loss that tore it, an operator may come and say so. What goes beyond it (an emptied
-// directory, a flipped bit in the log in front of an intact group, or in a snapshot) is tried on a copy of the disk: the node must
-// refuse to start, or do without what is damaged.
+// Every fault stays within what the protocol promises to survive. Disks may lose what was synced (the end of a log damaged, a sector
+// of a log or a snapshot decayed under a running node, a directory gone), but never so many at a time that the others could not heal
+// them, and nobody votes without his log: the node is suspect, or is refused, and then its operator does what the message says
+// (serve --rejoin). If it was a power loss that tore the end of a log, an operator may come and say so. Some damage is tried on a
+// copy of the disk as well: the node must refuse to start, or do without what is damaged.
 //
 // Faults last for 0.5 to 4 s of virtual time, mostly short: many short schedules find more in an hour than few long ones. Then
 // nothing new breaks, but some nodes are gone for good, or alive with a disk that finishes nothing any more, or sometimes all are
 // there and only some links are up. What was under way arrives (in half of the schedules with busy clients), and the L properties begin.
+//
+// With Options.Beyond a schedule ends with more than that (beyond.go): then nothing is chosen any more, nothing chosen is
+// contradicted, and who has lost something says so.
+//
+// # Which fault is injected where
+//
+// FAULTS.md, section 1. "sim" is a schedule of this package, "wal" and "snapshot" the enumerations of these packages, "port" the tests of
+// engine/transport against strangers, "processes" those of cmd/paxbench and bench with real processes and files.
+//
+//	F1 F2    loss, order, repeats, late replays, damage       sim; port (BadFrames)
+//	F3 F4    partitions, partial connectivity                 sim (also in the end: L2); processes (partition)
+//	F5 F6    clogged links, RST, reconnect storm              sim (clogged link); port (ReconnectStorm, PeerThatNeverReads)
+//	F7 F8    skew, drift, jumps                               sim (every clock is its own; clock jumps)
+//	F9 F10   pauses, slow machines                            sim; processes (pause)
+//	F11 F12  crash at every operation, what power loss leaves wal, snapshot (each one); sim (at random)
+//	F13      process crash, then power loss                   wal (power lost after recovery), snapshot; sim
+//	F14      fsync error, once                                wal, snapshot; sim; processes (fail-fsync)
+//	F15      EIO, short write, ENOSPC, EMFILE                 wal, snapshot (each operation); sim (full disk, snapshots fail); processes
+//	F16-F19  unreadable, flipped, zeroed, stale, misdirected  wal, snapshot (each bit and sector); sim (decayed sector, damaged log)
+//	F20 F32  lost file, lost directory, another node's        wal (each file); sim (directory gone, emptied); processes (ServeRejoin)
+//	F21      directory rolled back                            core (testdata/20_rollback); not in sim
+//	F22      disk stall                                       sim (disk stall, stalled for ever: L4); processes (stall-fsync)
+//	F23      power loss of all                                sim
+//	F24 F25  damage on every node                             sim --beyond: refused or suspect, nothing is chosen
+//	F26      two processes on a directory                     wal (InUse); processes (ServeRejoin)
+//	F27      snapshots cut, corrupt, stale, interrupted       snapshot; sim (damaged snapshot, decayed sector); engine (Rotten)
+//	F28      late retries, also to others and after snapshots sim (clients)
+//	F31      another version                                  wal, wire, snapshot: refused, both versions named
+//	F33-F39  strangers on the port                            port (GarbageOnThePort, LyingLength, Slowloris, IdleFlood, ClientThatNeverReads)
+//	F40      senseless content                                sim (senseless frame); wire (fuzz targets, refuse_test)
 //
 // # How a property is checked
 //
@@ -97,10 +127,9 @@
 //
 // # What is not here
 //
-// Leases (S12) and membership changes (S13, L8), because the engine has none. Power loss under interval and never. Clients are
-// modelled, not package client: it has goroutines. Disks do not rot while a node runs. Directories are not rolled back to older copies,
-// nor emptied for good (only copies are, see above): a node that does not know of its loss may vote before somebody tells it; nor is
-// there what lies beyond what the protocol survives (FAULTS.md F24, F25). Short writes and every single place of a crash are
+// Membership changes (S13, L8). Power loss under interval and never. Clients are modelled, not package client: it has goroutines.
+// Directories are not rolled back to older copies: a node that does not know of its loss may vote before its leader tells it (testdata/20_rollback of the core is what is
+// promised). Damage that each node has elsewhere (F24) is refused, not repaired. Short writes and every single place of a crash are
 // enumerated by engine/wal.
 // Single steps of a goroutine are atomic: what happens inside one of Turn, Apply or Job is interrupted by crashes at file
 // operations only. Frames are replayed seconds later, not minutes: that is how long a schedule lasts.

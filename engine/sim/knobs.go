@@ -207,3 +207,10 @@ var Vital = []string{
 	"reads", "reads by lease", "leases", "segments rotated", "duels", "batches displaced", "slots of others finished", "collisions", "slots settled",
 	"schedules played twice",
 }
+
+// VitalBeyond are those of a batch of schedules that end beyond what can be survived.
+var VitalBeyond = []string{
+	"beyond: the ends of all logs damaged", "beyond: a quorum's logs damaged", "beyond: a quorum's directories emptied", "beyond: logs exchanged",
+	"beyond: the same slot damaged on all", "beyond: other slots damaged on each",
+	"beyond: halted", "beyond: nodes refused", "beyond: nodes suspect", "beyond: refusals", "suspects that cannot heal",
+}

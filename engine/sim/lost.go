@@ -33,12 +33,19 @@ func (n *nemesis) gone(p *proc) {
 	}
 	p.crash(n.w.chance(2))
 	p.restartLater()
+	p.empty(n.w.chance(2))
+	p.loses()
+	n.w.counts["directories emptied for good"]++
+}
+
+// empty removes the log of a node that is down, or everything.
+func (p *proc) empty(everything bool) {
 	dirs := []string{p.disk.walDir()}
-	if n.w.chance(2) {
+	if everything {
 		dirs = append(dirs, p.disk.snapDir())
 	}
 	for _, dir := range dirs {
-		for _, name := range n.w.list(p, dir) {
+		for _, name := range p.w.list(p, dir) {
 			if err := p.disk.mem.Remove(filepath.Join(dir, name)); err != nil {
 				panic("BUG: sim: " + err.Error())
 			}
@@ -47,8 +54,6 @@ func (n *nemesis) gone(p *proc) {
 			panic("BUG: sim: " + err.Error())
 		}
 	}
-	p.loses()
-	n.w.counts["directories emptied for good"]++
 }
 
 // decay damages a sector of a node's log or snapshots while it runs (FAULTS.md F16-F19): it is noticed at the next start, or when
@@ -136,6 +141,10 @@ func allZero(p []byte) bool {
 func (p *proc) rejoins(err error) bool {
 	if !p.suspicion.rotted || !refusal(err) {
 		return false
+	}
+	if p.w.ruined {
+		p.refusedBeyond(err)
+		return true
 	}
 	if !strings.Contains(err.Error(), "--rejoin") {
 		p.w.fail("S15", p.id, 0, "refused, and the way out is not named: %v", err)

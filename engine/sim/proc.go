@@ -40,6 +40,7 @@ type proc struct {
 	lost         bool // stays down, or its disk stalled, for ever
 	acceptTorn   bool // start although the log's end is not whole
 	rejoin       bool // start without a vote: the log is lost or refused
+	stays        bool // down, whoever would start it: it was refused, and nobody has it rejoin
 	suspicion    suspicion
 }
 
@@ -186,7 +187,7 @@ func (p *proc) notStarted(err error) {
 func (p *proc) restartLater() {
 	life := p.life
 	p.w.after(p.w.between(time.Millisecond, 600*time.Millisecond), func() {
-		if p.life == life && p.d == nil {
+		if p.life == life && p.d == nil && !p.stays {
 			p.disk.armed = 0
 			p.start(false)
 		}

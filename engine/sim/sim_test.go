@@ -43,6 +43,36 @@ func TestSchedules(t *testing.T) {
 	}
 }
 
+// What can go wrong beyond what can be survived: a cluster that has lost too much goes on, with votes that were forgotten or no-ops
+// over what was chosen; or it halts and nobody is told why. -sim.seed plays one again.
+func TestBeyond(t *testing.T) {
+	if *seedFlag != 0 {
+		r := Run(Options{Seed: *seedFlag, Beyond: true, Trace: func(l string) { t.Log(l) }})
+		if r.Violation != nil {
+			t.Fatal(r.Violation)
+		}
+		return
+	}
+	b := Batch{First: 1, Seeds: min(*seedsFlag, 300), Beyond: true}
+	switch {
+	case raceEnabled:
+		b.Seeds = min(b.Seeds, 6)
+	case testing.Short():
+		b.Seeds = min(b.Seeds, 30)
+	}
+	s := b.Run()
+	t.Logf("%d schedules, %d events, %.0f schedules/s: %v", s.Schedules, s.Events, s.Rate(), s.Counts)
+	if v := s.Violation; v != nil {
+		for _, line := range v.Trace {
+			t.Log(line)
+		}
+		t.Fatal(v)
+	}
+	if s.Schedules >= 300 && len(s.Missing) > 0 {
+		t.Errorf("in %d schedules there was not one of %q", s.Schedules, s.Missing)
+	}
+}
+
 // A seed must give one trace: otherwise no failure could be played again, and no fix be shown to be one.
 func TestSameSeedSameTrace(t *testing.T) {
 	seeds := uint64(8)

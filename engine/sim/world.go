@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/paxbench/paxbench/engine/paxos"
 	"github.com/paxbench/paxbench/wire"
 )
 
@@ -15,6 +16,9 @@ type Options struct {
 	Nodes int               // 0: drawn from the seed (3, sometimes 1 or 5)
 	Trace func(line string) // told of every event as it happens; nil: only the last ones are kept
 	Knobs func(k *Knobs)    // may change what was drawn; nil: nothing
+
+	// Beyond has the schedule end with more losses than the protocol promises to survive (beyond.go). Three nodes at least, fsync always.
+	Beyond bool
 }
 
 // Result is what became of one schedule.
@@ -72,6 +76,7 @@ type world struct {
 	counts Counts
 	fresh  bool // clients begin new operations
 	quiet  bool // the faults are over, and what they left on the network has arrived
+	ruined bool // more was lost than can be survived (beyond.go)
 	taught int  // Learn frames sent to nodes with a working disk
 }
 
@@ -88,6 +93,11 @@ func Run(o Options) (r *Result) {
 	}()
 	w.start()
 	w.chaos()
+	if o.Beyond {
+		w.beyond()
+		w.linearizable()
+		return nil
+	}
 	w.settle()
 	w.judge()
 	return nil
@@ -122,7 +132,13 @@ const epoch = int64(time.Second)
 
 func newWorld(o Options) *world {
 	w := &world{o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x70617862656e6368)), now: epoch, hash: 14695981039346656037}
+	if o.Beyond && o.Nodes == 0 {
+		o.Nodes = 3 + 2*w.rng.IntN(2)
+	}
 	w.k = drawKnobs(w.rng, o.Nodes)
+	if o.Beyond {
+		w.k.Fsync, w.k.Quorums = always, paxos.Quorums{}
+	}
 	if o.Knobs != nil {
 		o.Knobs(&w.k)
 	}
