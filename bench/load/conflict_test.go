@@ -69,6 +69,9 @@ func TestConflictShare(t *testing.T) {
 		if got := float64(contended) / float64(total); math.Abs(got-share) > 0.01 {
 			t.Errorf("%g of the operations were to have a rival, %.4f had", share, got)
 		}
+		if reasons, _ := out.Judge(Limits{}); len(reasons) > 0 {
+			t.Errorf("%g: a run that did what it was asked for is called invalid: %q", share, reasons)
+		}
 		if out.Ops == 0 || out.Partial {
 			t.Errorf("%g: %d operations, partial %v", share, out.Ops, out.Partial)
 		}

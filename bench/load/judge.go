@@ -151,6 +151,9 @@ func (r *Result) little(l Limits) string {
 	if uint64(asked)*4 > r.Ops || math.Abs(through/asked-1) <= l.Little {
 		return ""
 	}
+	if r.Config.Conflict.On && through >= asked/2*(1-l.Little) && through < asked {
+		return "" // half of the clients are rivals, silent between their blocks
+	}
 	if through < asked {
 		return fmt.Sprintf("generator saturated: it was to keep %.0f operations under way and kept %.0f (throughput x mean latency); use fewer --clients or less --inflight",
 			asked, through)
