@@ -53,7 +53,7 @@ const samplesMax = 256
 
 // counts are the counters that costs are made of.
 type counts struct {
-	cpu, walBytes, netBytes, fsyncs, messages, allocs, gc, commands, elections, snapshots, installs uint64
+	cpu, walBytes, netBytes, fsyncs, messages, allocs, gc, commands, elections, snapshots, installs, leaseReads, leaseLapses uint64
 
 	instances engine.Instances // of modes without a leader
 	takeovers engine.Takeovers // of modes with one
@@ -65,6 +65,7 @@ func countsOf(m *engine.Metrics) counts {
 	c := counts{
 		cpu: m.CPUNanos, walBytes: m.WALBytes, netBytes: m.NetBytesSent, fsyncs: m.Fsyncs, messages: m.MessagesSent,
 		allocs: m.Mallocs, gc: m.GCCount, commands: m.Commands, elections: m.Elections, snapshots: m.Snapshots, installs: m.SnapInstalls,
+		leaseReads: m.LeaseReads, leaseLapses: m.LeaseLapses,
 	}
 	if m.Instances != nil {
 		c.instances = *m.Instances
@@ -79,7 +80,8 @@ func countsOf(m *engine.Metrics) counts {
 func (c counts) plus(o counts) counts {
 	return counts{
 		c.cpu + o.cpu, c.walBytes + o.walBytes, c.netBytes + o.netBytes, c.fsyncs + o.fsyncs, c.messages + o.messages,
-		c.allocs + o.allocs, c.gc + o.gc, c.commands + o.commands, c.elections + o.elections, c.snapshots + o.snapshots, c.installs + o.installs, c.instances.Plus(o.instances),
+		c.allocs + o.allocs, c.gc + o.gc, c.commands + o.commands, c.elections + o.elections, c.snapshots + o.snapshots, c.installs + o.installs,
+		c.leaseReads + o.leaseReads, c.leaseLapses + o.leaseLapses, c.instances.Plus(o.instances),
 		c.takeovers.Plus(o.takeovers), c.stale + o.stale, c.slots + o.slots,
 	}
 }
@@ -87,7 +89,8 @@ func (c counts) plus(o counts) counts {
 func (c counts) minus(o counts) counts {
 	return counts{
 		c.cpu - o.cpu, c.walBytes - o.walBytes, c.netBytes - o.netBytes, c.fsyncs - o.fsyncs, c.messages - o.messages,
-		c.allocs - o.allocs, c.gc - o.gc, c.commands - o.commands, c.elections - o.elections, c.snapshots - o.snapshots, c.installs - o.installs, c.instances.Minus(o.instances),
+		c.allocs - o.allocs, c.gc - o.gc, c.commands - o.commands, c.elections - o.elections, c.snapshots - o.snapshots, c.installs - o.installs,
+		c.leaseReads - o.leaseReads, c.leaseLapses - o.leaseLapses, c.instances.Minus(o.instances),
 		c.takeovers.Minus(o.takeovers), c.stale - o.stale, c.slots - o.slots,
 	}
 }

@@ -116,11 +116,15 @@ func (c *Config) Validate() error {
 		if err := c.Engine.Check(c.Nodes); err != nil && c.Nodes > 0 && c.Nodes <= wire.NodesMax {
 			errs = append(errs, fmt.Errorf("--quorum: %w", err))
 		}
+		bad(c.byLease() && c.Engine.Mode != "multi" && c.Engine.Mode != "", "--read-mode lease with --mode %s: there is nobody to hold a lease; use quorum, log or stale", c.Engine.Mode)
 		bad((c.Engine.StateMachine == "null") != (c.Load.SM == load.Null), "--sm: the load and the nodes disagree")
 	}
 	errs = append(errs, c.Load.Validate())
 	return errors.Join(errs...)
 }
+
+// byLease says that reads are served by the leader's lease.
+func (c *Config) byLease() bool { return c.Load.Reads > 0 && c.Load.ReadMode == load.ReadLease }
 
 // recorded is the configuration in the form in which results keep it, apart from what result.New fills in.
 func (c *Config) recorded(r *result.Config) {
@@ -147,6 +151,9 @@ func (c *Config) recorded(r *result.Config) {
 	}
 	if c.Load.Conflict.On {
 		r.Extra["conflict"] = c.Load.Conflict.String()
+	}
+	if e.Lease > 0 {
+		r.Extra["lease"] = e.Lease.String()
 	}
 	if r.Mode != "multi" || e.Learn != "one" {
 		r.Extra["backoff"], r.Extra["learn"], r.Extra["one_node"] = e.Backoff, e.Learn, strconv.FormatBool(c.Load.OneNode)

@@ -21,7 +21,7 @@ func TestRunIsLinearizable(t *testing.T) {
 		mode load.ReadMode
 		api  load.API
 		want string
-	}{{load.ReadLog, load.APIBlock, result.OK}, {load.ReadQuorum, load.APICall, result.OK}, {load.ReadStale, load.APIBlock, result.Stale}} {
+	}{{load.ReadLog, load.APIBlock, result.OK}, {load.ReadQuorum, load.APICall, result.OK}, {load.ReadLease, load.APICall, result.OK}, {load.ReadStale, load.APIBlock, result.Stale}} {
 		t.Run(fmt.Sprint(c.mode), func(t *testing.T) {
 			t.Parallel()
 			cfg := quick(t)

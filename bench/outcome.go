@@ -126,6 +126,9 @@ func (r *run) judge(out *result.Result) {
 		note("leaders: %d won of %d ballots begun; they finished %d slots with a vote that they found and filled %d holes with no-ops, in %s each time",
 			t.Won, t.Prepared, t.Reproposed, t.Holes, (time.Duration(t.FillNanos) / time.Duration(t.Won)).Round(10*time.Microsecond))
 	}
+	if r.config.byLease() {
+		note("%d reads were answered by lease; %d times it was over when the state had been read, and a quorum was asked", r.spent.leaseReads, r.spent.leaseLapses)
+	}
 	if r.cluster != nil {
 		note("all nodes were started again from disk and everything was read back once more; their logs agree in %d slots and hold %d acknowledged submissions at their places, with their values (%d more are below the snapshots)",
 			r.verdict.log.Slots, r.verdict.log.Blocks, r.verdict.log.Trimmed)

@@ -53,6 +53,9 @@ func Run(ctx context.Context, c Config) (*result.Result, error) {
 		return nil, err
 	}
 	c.Load.Bursts = append(slices.Clone(c.Load.Bursts), cluster.Bursts(c.Faults)...)
+	if c.byLease() && c.Engine.Lease == 0 {
+		c.Engine.Lease = cluster.LeaseDefault
+	}
 	if c.Load.Drain == 0 {
 		c.Load.Drain = drainDefault
 	}

@@ -100,12 +100,8 @@ func (t *target) Call(cmd []byte, done load.Completion) error {
 
 // Query implements load.Target.
 func (t *target) Query(req []byte, mode load.ReadMode, done load.Completion) error {
-	how := wire.QueryLinearizable
-	if mode == load.ReadStale {
-		how = wire.QueryStale
-	}
 	p := newPending(done)
-	err := t.client.GoQuery(req, how, p)
+	err := t.client.GoQuery(req, mode.Query(), p)
 	if err != nil {
 		p.drop()
 	}

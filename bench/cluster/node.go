@@ -35,6 +35,7 @@ type Settings struct {
 	SnapshotBytes int64         `json:"snapshot_bytes"` // log bytes between snapshots
 	RetainBytes   int64         `json:"retain_bytes"`   // log bytes kept below a snapshot for followers that lag
 	SegmentBytes  int64         `json:"segment_bytes"`  // of a log segment, allocated as a whole
+	Lease         time.Duration `json:"lease_ns"`       // of the leader; 0: none
 }
 
 // DefaultSettings are what the benchmark uses unless told otherwise. They are the engine's defaults, spelled out: a
@@ -45,6 +46,10 @@ func DefaultSettings() Settings {
 		SnapshotBytes: 64 << 20, RetainBytes: 64 << 20, SegmentBytes: 64 << 20,
 	}
 }
+
+// LeaseDefault is how long leases last where reads by lease are asked for and nothing is said of their length: silence that others
+// notice takes longer (300 ms at least), so that an election after it does not wait for the lease.
+const LeaseDefault = 200 * time.Millisecond
 
 // NodeConfig is all that one replica needs to know: the flags of `paxbench serve`.
 type NodeConfig struct {
@@ -140,6 +145,7 @@ func (c NodeConfig) Args() []string {
 	add("compress", s.Compress, s.Compress == "")
 	add("snapshot-bytes", strconv.FormatInt(s.SnapshotBytes, 10), s.SnapshotBytes == 0)
 	add("retain-bytes", strconv.FormatInt(s.RetainBytes, 10), s.RetainBytes == 0)
+	add("lease", s.Lease.String(), s.Lease == 0)
 	add("segment-bytes", strconv.FormatInt(s.SegmentBytes, 10), s.SegmentBytes == 0)
 	return args
 }
@@ -173,7 +179,7 @@ func (c NodeConfig) Open(logger *slog.Logger) (*engine.Node, error) {
 		NewStateMachine: machine, Fsync: policy, Window: c.Settings.Window, BatchBytes: c.Settings.BatchBytes,
 		BatchDelay: c.Settings.BatchDelay, Compress: c.Settings.Compress == "s2",
 		SnapshotBytes: c.Settings.SnapshotBytes, RetainBytes: c.Settings.RetainBytes,
-		SegmentBytes: c.Settings.SegmentBytes, Logger: logger,
+		SegmentBytes: c.Settings.SegmentBytes, Lease: c.Settings.Lease, Logger: logger,
 	}
 	if err := c.Settings.protocol(&config); err != nil {
 		return nil, err

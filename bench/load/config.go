@@ -179,7 +179,6 @@ func (c Config) Validate() error {
 	check(c.Keys >= 1 && c.Keys <= KeysMax, "keys", c.Keys, "want 1 to %d: the record of acknowledged writes takes memory per key", KeysMax)
 	check(c.Reads >= 0 && c.Reads <= 1, "reads", c.Reads, "want a share from 0 (writes only) to 1 (reads only)")
 	check(c.Reads == 0 || c.SM == KV, "reads", c.Reads, "the null state machine has nothing to read: add --sm kv or leave out --reads")
-	check(c.Reads == 0 || c.ReadMode != ReadLease, "read-mode", c.ReadMode, "lease reads are not available: use quorum, log or stale")
 	check(c.HistoryKeys >= 0, "history-keys", c.HistoryKeys, "want a number of keys, or 0")
 	check(c.Values.Ratio >= 0 && c.Values.Ratio <= 1, "value-ratio", c.Values.Ratio, "want the share that does not compress, above 0 and at most 1")
 	size := c.Values.Sizes.Max()

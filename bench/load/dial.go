@@ -90,12 +90,8 @@ func (s *session) Call(cmd []byte, done Completion) error {
 }
 
 func (s *session) Query(req []byte, mode ReadMode, done Completion) error {
-	m := wire.QueryLinearizable
-	if mode == ReadStale {
-		m = wire.QueryStale
-	}
 	p := takeCallback(done, true)
-	err := s.c.GoQuery(req, m, p)
+	err := s.c.GoQuery(req, mode.Query(), p)
 	if err != nil {
 		p.give()
 	}

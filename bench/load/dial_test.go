@@ -55,6 +55,7 @@ func TestAgainstEngine(t *testing.T) {
 		{SM: Null, Inflight: 200, Ops: 5_000, API: APICall},
 		{SM: KV, Inflight: 500, Ops: 20_000, Keys: 100, Reads: 0.2},
 		{SM: KV, Inflight: 100, Ops: 3_000, Keys: 100, Reads: 0.2, ReadMode: ReadLog, API: APICall},
+		{SM: KV, Inflight: 20, Ops: 300, Keys: 10, Reads: 0.2, ReadMode: ReadLease},
 		{SM: KV, Inflight: 20, Ops: 300, Keys: 10, Reads: 0.2, ReadMode: ReadStale, Rate: 2000, Arrival: Poisson},
 	} {
 		c.Clients, c.Seed, c.Dist = 3, 5, Zipf(0.8)

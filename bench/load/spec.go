@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/paxbench/paxbench/wire"
 )
 
 // SpecError is a setting that cannot be used. It names the flag, repeats what was given, and says what would do.
@@ -90,6 +92,17 @@ func ParseAPI(s string) (API, error) { return choose[API]("api", s, apiNames) }
 
 // ParseSM reads the value of --sm.
 func ParseSM(s string) (SM, error) { return choose[SM]("sm", s, smNames) }
+
+// Query is the mode of queries that serve such reads; ReadLog needs none.
+func (m ReadMode) Query() wire.QueryMode {
+	switch m {
+	case ReadLease:
+		return wire.QueryLease
+	case ReadStale:
+		return wire.QueryStale
+	}
+	return wire.QueryLinearizable
+}
 
 // ParseReadMode reads the value of --read-mode.
 func ParseReadMode(s string) (ReadMode, error) { return choose[ReadMode]("read-mode", s, readNames) }

@@ -54,6 +54,7 @@ var bounds = []bound{
 	{"warmup", lengths, 0, hour, "a few seconds are customary"},
 	{"settle", lengths, 0, hour, "20s is much"},
 	{"patience", lengths, 0, hour, "1s is a patient user; 0s waits for ever"},
+	{"lease", lengths, 0, float64(time.Minute), "200ms is customary; 0s is none"},
 	{"kills", amount, 1, 1 << 20, "20 make a distribution"},
 	{"down", lengths, 1, hour, "give how long a fault lasts"},
 	{"gap", lengths, 1, hour, "give how long it is quiet between two faults"},
