@@ -101,6 +101,8 @@ func peerVectors(t testing.TB) []vector {
 	f := NewMembersAccept(change)
 	SealAccept(f, testCluster, testGroup, testNode, b, 1001, 999)
 	vs = append(vs, frameVector("accept-members", "Accept of a change of the membership to 1 and 4", f))
+	lease := Message{Kind: KindLease, Step: LeasePropose, Group: testGroup, From: testNode, Ballot: b, Slot: 3, Owner: 2, Life: 0x1112131415161718, Span: 200_000_000}
+	vs = append(vs, frameVector("lease", "Lease: propose owner 2 of resource 3 for 200 ms", lease.Encode(testCluster)))
 	compressed, _ := goldenS2()
 	m := Message{Kind: KindAccept, Group: testGroup, From: testNode, Ballot: b, Slot: 1003, Chosen: 999, Value: mustBatch(t, compressed)}
 	return append(vs, frameVector("accept-s2", "Accept of a compressed batch", m.Encode(testCluster)))

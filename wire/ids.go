@@ -62,6 +62,28 @@ func (s Scope) String() string {
 	return fmt.Sprintf("Scope(%d)", uint8(s))
 }
 
+// LeaseStep is what a Lease message says (engine/paxos/lease).
+type LeaseStep uint8
+
+const (
+	LeasePrepare  LeaseStep = iota // may Ballot's owner ask for the lease?
+	LeasePromise                   // no lower ballot will be granted it; Owner has it, 0: nobody
+	LeasePropose                   // grant it to Owner, for Span
+	LeaseAccepted                  // granted
+	LeaseReject                    // no: Promised is higher
+	LeaseRelease                   // Owner gives up what it was granted at Ballot
+	leaseStepEnd
+)
+
+var leaseStepNames = [leaseStepEnd]string{"prepare", "promise", "propose", "accepted", "reject", "release"}
+
+func (s LeaseStep) String() string {
+	if s < leaseStepEnd {
+		return leaseStepNames[s]
+	}
+	return fmt.Sprintf("LeaseStep(%d)", uint8(s))
+}
+
 // Counter is the round part of the ballot.
 func (b Ballot) Counter() uint32 { return uint32(b >> 32) }
 

@@ -28,6 +28,7 @@ const (
 	KindFastAccepted
 	KindFastChosen
 	KindResign
+	KindLease
 	kindPeerEnd
 )
 
@@ -85,6 +86,7 @@ var kinds = [kindRecEnd]kindInfo{
 	KindFastAccepted: {"FastAccepted", MessageSize + tagTail, MessageSize + tagTail, true},
 	KindFastChosen:   {"FastChosen", MessageSize + tagTail, MessageSize + tagTail, false},
 	KindResign:       {"Resign", MessageSize, MessageSize, false},
+	KindLease:        {"Lease", MessageSize + leaseTail, MessageSize + leaseTail, false},
 
 	KindHello:      {"Hello", controlSize, controlSize + HelloBytesMax, false},
 	KindWelcome:    {"Welcome", controlSize, controlSize + ControlBytesMax, false},

@@ -37,6 +37,7 @@ const AcceptHeadroom = HeaderSize + MessageSize
 //	FastAccepted  as Accepted, at a fast ballot: the vote in Slot+i was for the batch with tag Tag+i
 //	FastChosen    as Chosen, at a fast ballot: the batch with tag Tag+i was chosen in Slot+i
 //	Resign        Ballot = at which the sender led and leads no more, Chosen
+//	Lease         Step, Ballot, Slot = number of the resource, Life = of the asker, Owner, Span, Promised (engine/paxos/lease)
 //
 // Promise, Accepted, FastAccepted, HealRequest and HealReply may carry the incarnations that the sender knows of. Chosen is always the sender's chosen prefix. Value, Votes and Data are views into Frame.
 type Message struct {
@@ -47,14 +48,19 @@ type Message struct {
 	Slot   Slot
 	Chosen Slot
 
-	Scope       Scope  // Prepare, Accept
-	Promised    Ballot // Reject
-	Count       uint32 // Accepted, Chosen, FastAccepted, FastChosen
-	Tag         uint64 // FastAccepted, FastChosen: of the first slot's batch (Batch.Tag); each slot's is one more
-	Round       uint64 // Heartbeat, HeartbeatAck
-	Stamp       uint64 // Heartbeat, HeartbeatAck: nanoseconds from any origin
-	Span        uint64 // Heartbeat, HeartbeatAck: nanoseconds; 0: no lease
-	Chain       uint32 // Heartbeat
+	Scope    Scope  // Prepare, Accept
+	Promised Ballot // Reject
+	Count    uint32 // Accepted, Chosen, FastAccepted, FastChosen
+	Tag      uint64 // FastAccepted, FastChosen: of the first slot's batch (Batch.Tag); each slot's is one more
+	Round    uint64 // Heartbeat, HeartbeatAck
+	Stamp    uint64 // Heartbeat, HeartbeatAck: nanoseconds from any origin
+	Span     uint64 // Heartbeat, HeartbeatAck, Lease: nanoseconds; 0: no lease
+	Chain    uint32 // Heartbeat
+
+	Step  LeaseStep // Lease
+	Owner NodeID    // Lease
+	Life  uint64    // Lease: which of the asker's lives asks
+
 	Until       Slot   // Fetch
 	Trimmed     Slot   // Promise, HealReply: slots up to here are only in a snapshot
 	Part, Parts uint16 // Promise, HealReply: part Part (from 0) of Parts
@@ -112,7 +118,7 @@ func (m *Message) decodeWord(word uint64) error {
 	case KindPromise, KindHealReply:
 		m.Trimmed = Slot(word)
 		return nil
-	case KindReject:
+	case KindReject, KindLease:
 		m.Promised = Ballot(word)
 		return nil
 	case KindPrepare, KindAccept:
@@ -169,6 +175,9 @@ func (m *Message) decodeTail(tail []byte) (err error) {
 		m.Tag = le.Uint64(tail)
 	case KindHeartbeat, KindHeartbeatAck:
 		m.Stamp, m.Span, m.Chain = le.Uint64(tail), le.Uint64(tail[8:]), le.Uint32(tail[16:])
+	case KindLease:
+		m.Step, m.Owner = LeaseStep(min(le.Uint32(tail), uint32(leaseStepEnd))), NodeID(le.Uint32(tail[4:]))
+		m.Life, m.Span = le.Uint64(tail[8:]), le.Uint64(tail[16:])
 	}
 	return err
 }
@@ -208,6 +217,8 @@ func (m *Message) check() error {
 		ok = m.Ballot != 0 && m.Slot != 0
 	case KindHeartbeat, KindHeartbeatAck:
 		ok = m.Ballot != 0 && m.Stamp <= StampMax && m.Span <= LeaseSpanMax
+	case KindLease:
+		ok = m.Ballot != 0 && m.Slot != 0 && m.Chosen == 0 && m.Step < leaseStepEnd && m.Span <= LeaseSpanMax && (m.Step == LeaseReject) == (m.Promised != 0)
 	case KindProbe, KindProbeAck, KindResign:
 		ok = m.Ballot != 0
 	case KindFetch:
@@ -241,7 +252,7 @@ func (m *Message) word() uint64 {
 	switch m.Kind {
 	case KindPromise, KindHealReply:
 		return uint64(m.Trimmed)
-	case KindReject:
+	case KindReject, KindLease:
 		return uint64(m.Promised)
 	case KindPrepare, KindAccept:
 		return uint64(m.Scope)
@@ -295,6 +306,8 @@ func (m *Message) Encode(c ClusterID) *Buffer {
 		tail = tagTail
 	case KindHeartbeat, KindHeartbeatAck:
 		tail = beatTail
+	case KindLease:
+		tail = leaseTail
 	}
 	size := AcceptHeadroom + tail + len(m.Incarnations)
 	f := Get(size)
@@ -324,6 +337,11 @@ func (m *Message) Encode(c ClusterID) *Buffer {
 		le.PutUint64(rest, m.Stamp)
 		le.PutUint64(rest[8:], m.Span)
 		le.PutUint32(rest[16:], m.Chain)
+	case KindLease:
+		le.PutUint32(rest, uint32(m.Step))
+		le.PutUint32(rest[4:], uint32(m.Owner))
+		le.PutUint64(rest[8:], m.Life)
+		le.PutUint64(rest[16:], m.Span)
 	}
 	seal(p)
 	return f

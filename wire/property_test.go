@@ -189,6 +189,14 @@ func genMessage(t *rapid.T) Message {
 		m.Stamp = rapid.Uint64Range(0, StampMax).Draw(t, "stamp")
 		m.Span = rapid.Uint64Range(0, LeaseSpanMax).Draw(t, "span")
 		m.Chain = rapid.Uint32().Draw(t, "chain")
+	case KindLease:
+		m.Chosen = 0
+		m.Step = LeaseStep(rapid.IntRange(0, int(leaseStepEnd)-1).Draw(t, "step"))
+		m.Owner, m.Life = NodeID(rapid.Uint32().Draw(t, "owner")), rapid.Uint64().Draw(t, "life")
+		m.Span = rapid.Uint64Range(0, LeaseSpanMax).Draw(t, "span")
+		if m.Step == LeaseReject {
+			m.Promised = anyBallot(t, "promised")
+		}
 	case KindFetch:
 		m.Until = Slot(rapid.Uint64Min(uint64(m.Slot)).Draw(t, "until"))
 	case KindProbeAck:

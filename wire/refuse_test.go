@@ -91,6 +91,12 @@ func beat(stamp, span uint64) []byte {
 	return append(le.AppendUint64(le.AppendUint64(nil, stamp), span), 0, 0, 0, 0)
 }
 
+// lease is the tail of a Lease message.
+func lease(step LeaseStep, span uint64) []byte {
+	p := le.AppendUint32(le.AppendUint32(nil, uint32(step)), 2)
+	return le.AppendUint64(le.AppendUint64(p, 7), span)
+}
+
 // message encodes the fixed part of a message and a tail, unchecked.
 func message(b Ballot, slot, chosen Slot, word uint64, tail ...byte) []byte {
 	p := le.AppendUint64(nil, uint64(b))
@@ -177,6 +183,14 @@ func TestSenselessMessages(t *testing.T) {
 		{"heartbeat for too long a lease", KindHeartbeat, message(b, 0, 0, 1, beat(0, LeaseSpanMax+1)...), false},
 		{"heartbeat ack of a time that overflows", KindHeartbeatAck, message(b, 0, 0, 1, beat(StampMax+1, 1)...), false},
 		{"heartbeat without its tail", KindHeartbeat, message(b, 0, 0, 1), false},
+		{"lease", KindLease, message(b, 3, 0, 0, lease(LeasePropose, LeaseSpanMax)...), true},
+		{"lease of nothing", KindLease, message(b, 0, 0, 0, lease(LeasePropose, 1)...), false},
+		{"lease at no ballot", KindLease, message(0, 3, 0, 0, lease(LeasePropose, 1)...), false},
+		{"lease in an unknown step", KindLease, message(b, 3, 0, 0, lease(leaseStepEnd, 1)...), false},
+		{"lease for too long", KindLease, message(b, 3, 0, 0, lease(LeasePropose, LeaseSpanMax+1)...), false},
+		{"lease with a prefix", KindLease, message(b, 3, 9, 0, lease(LeasePropose, 1)...), false},
+		{"lease refused for nothing", KindLease, message(b, 3, 0, 0, lease(LeaseReject, 1)...), false},
+		{"lease promised above", KindLease, message(b, 3, 0, uint64(b), lease(LeasePromise, 1)...), false},
 		{"resign", KindResign, message(b, 0, 0, 0), true},
 		{"resign from no ballot", KindResign, message(0, 0, 0, 0), false},
 		{"resign with a word", KindResign, message(b, 0, 0, 1), false},

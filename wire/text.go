@@ -51,6 +51,8 @@ func (m *Message) text(value func(Batch) string) string {
 			s += fmt.Sprintf(", slot %d", m.Slot)
 		}
 		return s + m.spanText("grants")
+	case KindLease:
+		return fmt.Sprintf("Lease %v %v, owner %d", m.Step, m.Ballot, m.Owner)
 	case KindResign:
 		return fmt.Sprintf("Resign %v", m.Ballot)
 	case KindFetch:

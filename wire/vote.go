@@ -14,6 +14,7 @@ const (
 	snapTail       = 8  // total u64
 	tagTail        = 8  // tag u64
 	beatTail       = 20 // stamp u64, span u64, chain u32
+	leaseTail      = 24 // step u32, owner u32, life u64, span u64
 	voteHeaderSize = 20 // slot u64, ballot u64, length u32
 )
 

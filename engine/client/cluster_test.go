@@ -27,12 +27,17 @@ type cluster struct {
 	members map[wire.NodeID]string
 	nodes   map[wire.NodeID]*engine.Node
 	null    bool
+	config  func(*engine.Config) // nil: changes nothing
 }
 
 const clusterID = 0xC0FFEE
 
-func newCluster(t *testing.T, n int, null bool) *cluster {
-	c := &cluster{t: t, dir: t.TempDir(), members: map[wire.NodeID]string{}, nodes: map[wire.NodeID]*engine.Node{}, null: null}
+func newCluster(t *testing.T, n int, null bool) *cluster { return newClusterWith(t, n, null, nil) }
+
+func newClusterWith(t *testing.T, n int, null bool, config func(*engine.Config)) *cluster {
+	c := &cluster{
+		t: t, dir: t.TempDir(), members: map[wire.NodeID]string{}, nodes: map[wire.NodeID]*engine.Node{}, null: null, config: config,
+	}
 	listeners := map[wire.NodeID]net.Listener{}
 	for id := wire.NodeID(1); int(id) <= n; id++ {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -53,7 +58,7 @@ func newCluster(t *testing.T, n int, null bool) *cluster {
 }
 
 func (c *cluster) start(id wire.NodeID, l net.Listener, bootstrap bool) {
-	n, err := engine.Open(engine.Config{
+	cfg := engine.Config{
 		Node: id, Cluster: clusterID, Members: c.members, Dir: filepath.Join(c.dir, fmt.Sprint(id)), Bootstrap: bootstrap,
 		Listener: l, SegmentBytes: 1 << 20, SnapshotBytes: 64 << 10, RetainBytes: 64 << 10,
 		NewStateMachine: func(wire.GroupID) engine.StateMachine {
@@ -63,7 +68,11 @@ func (c *cluster) start(id wire.NodeID, l net.Listener, bootstrap bool) {
 			return kv.New()
 		},
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-	})
+	}
+	if c.config != nil {
+		c.config(&cfg)
+	}
+	n, err := engine.Open(cfg)
 	if err != nil {
 		c.t.Fatal(err)
 	}
