@@ -14,7 +14,9 @@
 //   - A command of a session is executed exactly once however often its block is sent, also across changes of the
 //     leader, restarts and snapshots, as long as the session lives. Without a session it is executed at most once per
 //     proposal.
-//   - Query is linearizable: a quorum confirms the leader before the state is read.
+//   - Query is linearizable: a quorum confirms the leader before the state is read. QueryLease is too, by the leader's lease, if clocks
+//     run apart by no more than Config.LeaseDrift.
+//   - An answer names its epoch (wire.Reply), which does not fall from one answer to a later question.
 //   - Errors other than ErrUnknown mean that the command was certainly not executed.
 //   - A node whose disk fails stops for good: Wait returns, waiters are told, nothing is retried.
 //

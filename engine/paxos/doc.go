@@ -125,6 +125,12 @@
 // quorum H, the votes of all but X and those outside of H; F5 with H in place of Q finds it, as H is large enough (healQuorum), and
 // X adopts it and nothing else.
 //
+// # Leases
+//
+// A leader that enough followers have granted a lease (Config.Lease) knows for a while that nobody else can have had anything chosen,
+// and answers reads without asking: lease.go says how and why it is safe, Lease how to use it. It rides on the heartbeats. Package
+// lease is the general algorithm, PaxosLease, which needs neither ballots on a disk nor a leader, and holds what the two share.
+//
 // # What keeps it safe
 //
 //   - An answer names the ballot of the moment its record was made, and leaves when that record is durable
@@ -146,6 +152,7 @@
 //	seat.go      an acceptor's rules for one slot      single/      one decree: the roles as small types
 //	conform/     a suite for any implementation        conform/toy/ one with every classic mistake
 //	quorum.go    tallies and the choice of a value     state.go     recovery from records
+//	lease.go     the leader's lease                    lease/       PaxosLease
 //	suspect.go   damaged disks, healing, incarnations  basic.go     independent instances: proposer
 //	members.go   who decides which slot                change.go    the leader's part in a change
 //	log.go       slots in a ring                       beacon.go    the same: who is alive, holes

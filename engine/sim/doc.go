@@ -82,6 +82,8 @@
 //	S9        once, where and with the result that the reference says, also for retries    replied
 //	S10       a reply, or a linearizable read, is of a slot behind all known done before    replied, answered
 //	S11       at the end every node's state is the reference's                                compareState
+//	S12       in true time one lease at most, nobody elected beside it, no state behind it       oneLease, alone
+//	epoch     an answer is of no earlier leadership than one that was there before the question  inEpoch
 //	S15       a restarted node has all that was durable, or says why not                        compare, notStarted
 //	S16       a seed gives one trace                                                              Batch
 //	S17       each queue, buffer and table within its exact bound (GroupDriver.Usage); files   bounded, files
@@ -122,12 +124,12 @@
 // demands that it is found: make planted.
 //
 // make planted prints a table: bug, property, seed, event, schedules, and whether a continuous property found it. Of FAULTS.md,
-// section 3, these are not planted here: leases and membership (the engine has neither), lengths on the wire (package wire's
+// section 3, these are not planted here: membership (engine/paxos), lengths on the wire (package wire's
 // fuzzing), zero length at the end of a file and sync of a name (found by the enumerations of engine/wal and engine/snapshot).
 //
 // # What is not here
 //
-// Membership changes (S13, L8). Power loss under interval and never. Clients are modelled, not package client: it has goroutines.
+// Membership changes (S13, L8). Clocks that run further apart than leases allow for (F8, outside the promise). Power loss under interval and never. Clients are modelled, not package client: it has goroutines.
 // Directories are not rolled back to older copies: a node that does not know of its loss may vote before its leader tells it (testdata/20_rollback of the core is what is
 // promised). Damage that each node has elsewhere (F24) is refused, not repaired. Short writes and every single place of a crash are
 // enumerated by engine/wal.
