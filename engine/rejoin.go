@@ -73,8 +73,10 @@ func (n *Node) ruined(wc *wal.Config) (why string, err error) {
 	return "", nil
 }
 
-// errLostAccepted: nobody can say of an empty log that it has lost nothing.
+// ErrLogLost: AcceptTornTail was given for a log that was put aside (Config.Rejoin). Nobody can say of an empty log that it has lost
+// nothing.
+var ErrLogLost = errors.New("AcceptTornTail (--accept-torn-tail) says that the log has lost nothing, and it has")
+
 func errLostAccepted(why string) error {
-	return fmt.Errorf("engine: AcceptTornTail (--accept-torn-tail) says that the log has lost nothing, and it has (%s):"+
-		" start the node without it; a majority of the others has to give it its vote back", why)
+	return fmt.Errorf("engine: %w (%s): start the node without it; a majority of the others has to give it its vote back", ErrLogLost, why)
 }

@@ -195,7 +195,7 @@ func (w *world) calmDown() {
 		if p.suspicion.groups != 0 {
 			p.accept()
 		}
-		p.acceptTorn = p.acceptTorn || !p.suspicion.rotted
+		p.acceptTorn = p.acceptTorn || !p.suspicion.rotted && !p.suspicion.lost
 		if p.suspicion.rotted && p.suspicion.groups == 0 && p.d != nil {
 			p.crash(false) // its disk has decayed: it finds out now
 			p.restartLater()

@@ -47,7 +47,7 @@ func (w *world) settle() {
 			if p.suspicion.groups != 0 {
 				p.accept()
 			}
-			p.acceptTorn = p.acceptTorn || !p.suspicion.rotted // an operator does not go away before all is well
+			p.acceptTorn = p.acceptTorn || !p.suspicion.rotted && !p.suspicion.lost // an operator does not go away before all is well
 			if p.d == nil {
 				p.start(false)
 			}

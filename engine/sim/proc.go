@@ -177,6 +177,11 @@ func (p *proc) notStarted(err error) {
 	case p.disk.injected:
 		p.disk.mem.Reboot()
 	case p.rejoins(err):
+	case p.acceptTorn && errors.Is(err, engine.ErrLogLost):
+		// It was healed, and the mark is still there: its operator cannot know that, and is told to let the others do it.
+		p.w.counts["operator's word for a lost log refused"]++
+		p.acceptTorn, p.suspicion.lost = false, true
+		p.disk.mem.Reboot()
 	default:
 		p.w.fail("S15", p.id, 0, "does not start: %v", err)
 	}

@@ -17,6 +17,7 @@ type suspicion struct {
 	groups uint64 // a bit for each group whose replica is suspect
 	rotted bool   // its disk has lost acknowledged records that were not learned again yet
 	fresh  bool   // the same, and no process has started on it since
+	lost   bool   // its log was put aside once, and nobody can vouch for it before it is healed
 }
 
 // rot damages the last records of a node's log, whether they were acknowledged or not. Never so many nodes at a time that they
@@ -75,6 +76,7 @@ func (p *proc) suspected(g wire.GroupID, e *paxos.Event) {
 		c["suspects that cannot heal"]++
 	case paxos.EventHealed:
 		p.suspicion.groups &^= bit
+		p.suspicion.lost = p.suspicion.lost && p.suspicion.groups != 0
 		c["suspects healed"]++
 		if p.suspicion.rotted {
 			c["damaged logs healed"]++
@@ -102,7 +104,7 @@ func (p *proc) judged() {
 
 // accept is an operator's restart of a suspect node that has lost nothing.
 func (p *proc) accept() {
-	if p.suspicion.rotted || p.lost {
+	if p.suspicion.rotted || p.suspicion.lost || p.lost {
 		return
 	}
 	p.w.counts["torn tails accepted by an operator"]++
