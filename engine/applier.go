@@ -57,9 +57,11 @@ type applier struct {
 	done     chan struct{}
 
 	applied wire.Slot
-	ballot  wire.Ballot // of the applied slot
-	epoch   wire.Ballot // of the replies to those who wait for the slot
-	dead    bool        // a restore failed: the state must not be used
+	ballot  wire.Ballot       // of the applied slot
+	members paxos.Memberships // as of the applied slot
+	alpha   int               // paxos.Config.Alpha
+	dead    bool              // a restore failed: the state must not be used
+	epoch   wire.Ballot       // of the replies to those who wait for the slot
 
 	run     applyRun
 	replies Replies
@@ -215,6 +217,9 @@ func (a *applier) slot(it *applyItem) {
 		waiters, a.epoch = it.flight.waiters, it.flight.ballot
 	}
 	a.execute(c.Slot, c.Value, waiters)
+	if c.Value.IsMembers() || len(a.members) > 1 {
+		a.members = a.members.After(c.Slot, c.Value, a.alpha)
+	}
 	c.Frame.Release()
 	a.applied, a.ballot = c.Slot, c.Ballot
 	a.g.applied.Store(uint64(a.applied))
@@ -232,7 +237,7 @@ func (a *applier) slot(it *applyItem) {
 
 // execute runs the fresh blocks of a batch through the state machine and answers every block.
 func (a *applier) execute(slot wire.Slot, batch wire.Batch, waiters []Completion) {
-	if batch.IsNoop() {
+	if batch.IsNoop() || batch.IsMembers() {
 		a.g.count.noops.Inc()
 		if waiters != nil {
 			panic(fmt.Sprintf("BUG: engine: waiters for the no-op in slot %d", slot))
@@ -465,6 +470,10 @@ func (a *applier) restore(f *snapshot.File) error {
 	}
 	defer body.Close()
 	src := bufio.NewReaderSize(body, 1<<16)
+	members, err := readMembers(src)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.Path, err)
+	}
 	sessions, err := readSessions(src)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.Path, err)
@@ -483,9 +492,10 @@ func (a *applier) restore(f *snapshot.File) error {
 	if _, err := io.Copy(io.Discard, src); err != nil {
 		return err
 	}
-	a.applied, a.ballot = f.Meta.Slot, f.Meta.Ballot
+	a.applied, a.ballot, a.members = f.Meta.Slot, f.Meta.Ballot, members
 	a.logged.restart(a.applied)
 	// The order matters to loop.notices.
+	a.g.restored.Store(&restored{a.applied, members})
 	a.g.installed.Store(uint64(a.applied))
 	a.g.applied.Store(uint64(a.applied))
 	a.g.nudge()

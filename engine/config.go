@@ -36,6 +36,11 @@ type Config struct {
 	// never runs with another node's directory, in two processes at once, or with an emptied one.
 	Dir string
 
+	// Join is for a node that was not among the founding members: it is fed what is chosen, and takes part when the members have made it
+	// one of them (Group.ChangeMembers). Members then holds this node and those that it may hear from. It stays set for the
+	// life of the data directory, which is refused otherwise.
+	Join bool
+
 	// Bootstrap creates the data directory. Without it an empty or absent one is refused, because a node that has
 	// forgotten its votes must not vote; with it one that holds anything is refused.
 	Bootstrap bool
@@ -180,8 +185,13 @@ func (c *Config) nodes() []wire.NodeID {
 }
 
 func (c *Config) paxos(g wire.GroupID) paxos.Config {
+	nodes := c.nodes()
+	addrs := make([]string, len(nodes))
+	for i, n := range nodes {
+		addrs[i] = c.Members[n]
+	}
 	return paxos.Config{
-		Cluster: c.Cluster, Group: g, Self: c.Node, Nodes: c.nodes(),
+		Cluster: c.Cluster, Group: g, Self: c.Node, Nodes: nodes, Addrs: addrs, Join: c.Join,
 		Mode: c.Mode, Backoff: c.Backoff, Learn: c.Learn, Quorums: c.Quorums,
 		Window: c.Window, HeartbeatTicks: c.HeartbeatTicks, ElectionTicks: c.ElectionTicks,
 		Lease: int64(c.Lease), LeaseDrift: int64(c.LeaseDrift), Fresh: c.Bootstrap,
@@ -209,6 +219,10 @@ func (c *Config) wal() wal.Config {
 // protocol is what must not change in a data directory's life beside whose it is; empty: multi mode with majorities.
 func (c *Config) protocol() string {
 	switch {
+	case c.Join && c.Quorums != paxos.Quorums{}:
+		return c.Mode.String() + " " + c.Quorums.String() + " joined"
+	case c.Join:
+		return c.Mode.String() + " joined"
 	case c.Quorums != paxos.Quorums{}:
 		return c.Mode.String() + " " + c.Quorums.String()
 	case c.Mode == paxos.ModeMulti:
@@ -221,6 +235,6 @@ func (c *Config) tcp() transport.Config {
 	peers := maps.Clone(c.Members)
 	maps.Copy(peers, c.PeerAddrs)
 	return transport.Config{
-		Self: c.Node, Cluster: c.Cluster, Addr: c.Listen, Listener: c.Listener, Peers: peers, Logger: c.Logger,
+		Self: c.Node, Cluster: c.Cluster, Addr: c.Listen, Listener: c.Listener, Peers: peers, Strangers: c.Mode == paxos.ModeMulti && c.Learn == paxos.LearnOne, Logger: c.Logger,
 	}
 }

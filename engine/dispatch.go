@@ -10,6 +10,9 @@ import (
 // dispatch hands out what the core wants done. Records and the messages that wait for them go to the syncer as one
 // piece of work; what waits for nothing goes to the transport, so that an Accept travels while the own disk works.
 func (l *loop) dispatch(out *paxos.Output) {
+	if len(out.Events) > 0 {
+		l.contacts(out.Events)
+	}
 	l.dispatchRecords(out)
 	for _, m := range out.Messages {
 		if m.Gate == 0 {
@@ -171,6 +174,9 @@ func (l *loop) event(e *paxos.Event) {
 	if e.Kind == paxos.EventDuel || e.Kind == paxos.EventDisplaced || e.Kind == paxos.EventCollision {
 		return // many under load: they are counted (paxos.BasicStats, FastStats)
 	}
+	if l.membersEvent(e) {
+		return
+	}
 	log := g.log.With("ballot", e.Ballot.String())
 	switch e.Kind {
 	case paxos.EventLeading:
@@ -264,7 +270,7 @@ func (g *Group) refuse(c Completion, s wire.Status) {
 	r.Status, r.Epoch = s, wire.Ballot(g.epoch.Load())
 	if s == wire.StatusNotLeader {
 		r.Leader = wire.NodeID(g.leader.Load())
-		r.Addr = g.node.c.Members[r.Leader]
+		r.Addr = g.addr(r.Leader)
 	}
 	c.Complete(&r)
 }

@@ -42,6 +42,7 @@ type GroupDriver struct {
 	jobs      []func()    // snapshots to write
 	transfers []*transfer // under way
 	usage     [usedKinds]Usage
+	contacts  int // of the core, when the bounds of usage were worked out
 }
 
 // DriverConfig is what a driven node has instead of the machine. All fields but Limits are required.
@@ -90,6 +91,7 @@ func NewDriver(c Config, dc DriverConfig) (*Driver, error) {
 		g.loop = newLoop(g, cores[i])
 		g.receiver = newReceiver(g)
 		g.publish(cores[i].Status())
+		g.publishMembers(cores[i].Memberships())
 	}
 	if err := n.net.Serve(n.receive); err != nil {
 		n.fail(fmt.Errorf("engine: serve: %w", err))
@@ -404,3 +406,12 @@ func (d *GroupDriver) close() error {
 	}
 	return err
 }
+
+// ChangeMembers asks for a change as Group.ChangeMembers does; done is called once, by a later step, unless an error is
+// returned.
+func (d *GroupDriver) ChangeMembers(ch paxos.Change, done func(error)) error {
+	return d.g.changeMembers(ch, done)
+}
+
+// Memberships is what the replica has learned of configurations.
+func (d *GroupDriver) Memberships() paxos.Memberships { return d.g.loop.core.Memberships() }

@@ -56,6 +56,9 @@ type Group struct {
 	snapRotten  atomic.Uint64 // slot of the newest snapshot that was found damaged, until a new one is being written
 	suspect     atomic.Bool   // the replica is suspect; counted in Node.suspects
 
+	members  atomic.Pointer[publishedMembers] // by the loop
+	restored atomic.Pointer[restored]         // by the applier; stored before installed
+
 	lease        leaseState
 	clientBytes  atomic.Int64 // see Limits
 	syncBacklog  atomic.Int64 // see Limits
@@ -405,6 +408,3 @@ func (g *Group) metrics(reset bool) Metrics {
 	m.readProcess()
 	return m
 }
-
-// installedMembers is what the snapshot that was restored last says of the configurations.
-func (g *Group) installedMembers() paxos.Memberships { return nil }

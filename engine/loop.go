@@ -24,21 +24,23 @@ const (
 	eventGathered                  // single commands wait in the group's gatherer
 	eventFeed                      // a subscriber wants slots
 	eventGone                      // peer's process has ended, perhaps
+	eventChange                    // somebody asks for a change of the membership
 	eventTrim                      // a snapshot is durable: forget slots up to slot
 )
 
 // event is one entry of a loop's mailbox.
 type event struct {
-	kind  eventKind
-	frame *wire.Buffer
-	block wire.Block // a view into frame
-	done  Completion
-	query *query
-	feed  *feed
-	peer  wire.NodeID
-	slot  wire.Slot
-	at    int64 // nanotime of arrival
-	until int64 // nanotime from which on nobody waits for the block any more; 0: for ever
+	kind   eventKind
+	frame  *wire.Buffer
+	block  wire.Block // a view into frame
+	done   Completion
+	query  *query
+	feed   *feed
+	change *changeRequest
+	peer   wire.NodeID
+	slot   wire.Slot
+	at     int64 // nanotime of arrival
+	until  int64 // nanotime from which on nobody waits for the block any more; 0: for ever
 }
 
 // flight is a batch under way from Take to the last reply. The loop owns it until the slot is chosen, then the applier.
@@ -85,9 +87,10 @@ type loop struct {
 	missedBallot wire.Ballot
 	missedSlot   wire.Slot
 
-	feeds     []*feed     // of subscribers, waiting
-	gathering bool        // something may wait in the gatherer
-	gathered  []*gathered // scratch
+	feeds     []*feed        // of subscribers, waiting
+	changing  *changeRequest // under way; nil: none
+	gathering bool           // something may wait in the gatherer
+	gathered  []*gathered    // scratch
 
 	late  func(Completion)      // refuses a block that has expired
 	asked []*query              // queries of this turn
@@ -231,6 +234,8 @@ func (l *loop) handle(e *event) {
 		l.feeds = append(l.feeds, e.feed)
 	case eventGone:
 		l.core.PeerGone(e.peer)
+	case eventChange:
+		l.change(e.change)
 	case eventTrim:
 		l.trim(e.slot)
 	default:
@@ -328,8 +333,10 @@ func (l *loop) notices() {
 	}
 	applied := wire.Slot(l.g.applied.Load())
 	if s := wire.Slot(l.g.installed.Load()); s > l.installed {
+		r := l.g.restored.Load() // of s, or newer
+		s = r.slot
 		l.installed = s
-		l.core.Installed(s, l.g.installedMembers())
+		l.core.Installed(s, r.members)
 		l.g.skips.trim(s)
 		l.trimLog(s)
 	}
@@ -487,8 +494,11 @@ func (l *loop) shutdown() {
 			e.query.fail(l.g, wire.StatusClosed)
 		case eventFeed:
 			l.feeds = append(l.feeds, e.feed)
+		case eventChange:
+			e.change.done(ErrClosed)
 		}
 	}
+	l.changed(fmt.Errorf("%w: the node is closing", ErrUnknown))
 	l.failFeeds()
 	l.g.gatherer.close()
 	l.gather()

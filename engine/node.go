@@ -41,7 +41,10 @@ type Node struct {
 	stopped    chan struct{}
 	background sync.WaitGroup // snapshots being written or sent; grows only while loops or appliers run
 
-	err      atomic.Error // why the node stopped; nil: it runs, or was closed. Set under mu
+	err          atomic.Error // why the node stopped; nil: it runs, or was closed. Set under mu
+	contactMu    sync.Mutex
+	contactAddrs map[wire.NodeID]string // of nodes that the groups' configurations have named
+
 	mu       sync.Mutex
 	isDown   bool  // stopping is closed
 	closeErr error // of the transport and the log; valid when stopped is closed
@@ -124,6 +127,7 @@ func (n *Node) start(cores []*core) {
 		g.loop = newLoop(g, cores[i])
 		g.receiver = newReceiver(g)
 		g.publish(cores[i].Status())
+		g.publishMembers(cores[i].Memberships())
 		go g.applier.goroutine()
 		go g.receiver.run()
 		go func() {

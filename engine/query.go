@@ -43,7 +43,7 @@ func (q *query) finish(g *Group, a *wire.Answer) {
 	addr := ""
 	if a.Status == wire.StatusNotLeader {
 		a.Leader, a.Epoch = wire.NodeID(g.leader.Load()), wire.Ballot(g.epoch.Load())
-		addr = g.node.c.Members[a.Leader]
+		addr = g.addr(a.Leader)
 	}
 	f := q.frame
 	q.to.answered(a, addr) // may reuse q

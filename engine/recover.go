@@ -56,9 +56,16 @@ func (n *Node) recover() ([]*core, error) {
 			continue // nothing was read for it before the error
 		}
 		cores[i] = paxos.New(n.paxos(wire.GroupID(i+1)), recs[i].state)
-		if err != nil {
-			discard(cores[i].Output())
-			cores[i].Close()
+		if h := cores[i].Memberships(); h[len(h)-1].Slot > 0 && n.c.Learn != paxos.LearnOne && err == nil {
+			err = fmt.Errorf("engine: group %d: its membership was changed, which needs learners %v: %v is configured", i+1, paxos.LearnOne, n.c.Learn)
+		}
+	}
+	if err != nil {
+		for _, c := range cores {
+			if c != nil {
+				discard(c.Output())
+				c.Close()
+			}
 		}
 	}
 	return cores, err
@@ -170,6 +177,8 @@ func (n *Node) checkFresh() error {
 func (n *Node) loadSnapshot(id wire.GroupID, r *recovery) error {
 	g := newGroup(n, id, n.c.NewStateMachine(id))
 	n.groups = append(n.groups, g)
+	pc := n.paxos(id).WithDefaults()
+	g.applier.members, g.applier.alpha = pc.Founding(), pc.Alpha
 	dir := n.c.snapDir()
 	f, err := snapshot.Latest(n.c.SnapshotFS, dir, n.c.Cluster, id)
 	g.judgeSnapshots(f, err)
@@ -197,6 +206,9 @@ func (n *Node) loadSnapshot(id wire.GroupID, r *recovery) error {
 	g.nudged.Store(false)
 	g.snapshotAt.Store(uint64(r.slot))
 	r.state = paxos.NewState(r.slot)
+	if r.slot > 0 {
+		r.state.Members(g.applier.members)
+	}
 	return nil
 }
 

@@ -163,7 +163,7 @@ func (l *clientLink) control(g *Group, id wire.GroupID, f *wire.Buffer) {
 	if m.Kind == wire.KindHello {
 		w := Welcome{Node: l.node.c.Node, Cluster: l.node.c.Cluster, Members: l.node.c.Members, Groups: l.node.c.Groups}
 		if g != nil {
-			w.Leader = wire.NodeID(g.leader.Load())
+			w.Leader, w.Members = wire.NodeID(g.leader.Load()), g.addresses()
 		}
 		answer(wire.KindWelcome, wire.StatusOK, w)
 		return
@@ -180,6 +180,10 @@ func (l *clientLink) control(g *Group, id wire.GroupID, f *wire.Buffer) {
 	default:
 		if rest, ok := strings.CutPrefix(op, "deliver?"); ok {
 			l.deliver(g, rest, func(s wire.Status, v any) { answer(wire.KindAdminReply, s, v) })
+			return
+		}
+		if f := strings.Fields(op); len(f) > 0 && f[0] == "members" {
+			g.membersAdmin(f[1:], func(s wire.Status, v any) { answer(wire.KindAdminReply, s, v) })
 			return
 		}
 		answer(wire.KindAdminReply, wire.StatusInvalid, map[string]string{"error": fmt.Sprintf("unknown operation %.40q", op)})

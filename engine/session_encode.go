@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/paxbench/paxbench/engine/paxos"
+
 	"github.com/paxbench/paxbench/wire"
 )
 
@@ -177,4 +179,21 @@ func (t *sessionTable) readBlock(src io.Reader, s *session, h []byte) error {
 	}
 	*s.insert(s.count) = b
 	return nil
+}
+
+// readMembers decodes the configurations in front of the session table.
+func readMembers(src io.Reader) (paxos.Memberships, error) {
+	var h [4]byte
+	if _, err := io.ReadFull(src, h[:]); err != nil {
+		return nil, fmt.Errorf("%w: %w", errMembersSection, err)
+	}
+	n := binary.LittleEndian.Uint32(h[:])
+	if n > membersBytesMax {
+		return nil, fmt.Errorf("%w: %d bytes", errMembersSection, n)
+	}
+	p := make([]byte, n)
+	if _, err := io.ReadFull(src, p); err != nil {
+		return nil, fmt.Errorf("%w: %w", errMembersSection, err)
+	}
+	return parseMembers(p)
 }

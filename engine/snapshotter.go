@@ -5,6 +5,7 @@ import (
 	"io"
 	"path/filepath"
 
+	"github.com/paxbench/paxbench/engine/paxos"
 	"github.com/paxbench/paxbench/engine/snapshot"
 	"github.com/paxbench/paxbench/wire"
 	"github.com/paxbench/paxbench/wire/plant"
@@ -125,7 +126,7 @@ func (a *applier) snapshot() {
 		return
 	}
 	j := &snapshotJob{
-		g: a.g, view: view, sessions: a.sessions.view(), trim: trim, rotten: rotten,
+		g: a.g, view: view, sessions: a.sessions.view(), members: a.members, trim: trim, rotten: rotten,
 		meta: snapshot.Meta{Cluster: a.g.node.c.Cluster, Group: a.g.id, Slot: a.applied, Ballot: a.ballot},
 	}
 	a.g.spawn(j.run)
@@ -137,6 +138,7 @@ type snapshotJob struct {
 	meta     snapshot.Meta
 	view     Snapshot
 	sessions *sessionView
+	members  paxos.Memberships
 	trim     wire.Slot
 	rotten   uint64 // slot of a damaged one that it is to replace; 0: none
 }
@@ -158,6 +160,9 @@ func (j *snapshotJob) run() {
 	fs, dir := g.node.c.SnapshotFS, g.node.c.snapDir()
 	_, size, err := snapshot.Write(fs, dir, j.meta, func(w io.Writer) error {
 		w = stopWriter{w, g.node.stopping}
+		if _, err := w.Write(appendMembers(nil, j.members)); err != nil {
+			return err
+		}
 		if err := j.sessions.writeTo(w); err != nil {
 			return err
 		}

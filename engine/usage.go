@@ -39,7 +39,8 @@ const (
 // Usage is every queue, buffer and table of the group, with its bound, valid until the next call. The bounds are exact: what may be
 // under way on top of a limit when it is reached is part of Max, and is said where the limit is.
 func (d *GroupDriver) Usage() []Usage {
-	if d.usage[0].Max == 0 {
+	if n := d.g.loop.core.Contacts(); n != d.contacts { // members have come
+		d.contacts = n
 		d.bound()
 	}
 	g, u := d.g, &d.usage
@@ -72,7 +73,7 @@ func (d *GroupDriver) bound() {
 	c, l := &d.d.n.c, &d.d.n.limits
 	pc := d.g.loop.core.Config()
 	t := d.g.applier.sessions
-	peers := int64(len(c.Members))
+	peers := int64(d.contacts)
 	clients := l.ClientBytes / clientItemBytes
 	frame := l.Frame
 	promise := frame + 2*int64(pc.PromiseBytes) // a part holds one vote at least

@@ -43,6 +43,9 @@ type changing struct {
 	mark   wire.LSN  // record that holds all that this leader had learned
 }
 
+// closeSlots is how far behind a node may be that is let in: what it misses between two heartbeats under load is less.
+const closeSlots = wire.WindowMax
+
 // How long a change may stand still, and last, before it is proposed, in ElectionTicks.
 const (
 	changeStuck = 20
@@ -156,7 +159,7 @@ func (r *Replica) driveChange() {
 		if p.chosen > g.best || p.seen > g.since && r.now-p.seen < uint64(r.c.ElectionTicks) {
 			g.best, g.better = max(g.best, p.chosen), r.now
 		}
-		if p.seen <= g.since || p.chosen+wire.Slot(max(r.c.Alpha, 2*r.c.Window)) < r.chosen {
+		if p.seen <= g.since || p.chosen+closeSlots < r.chosen {
 			r.checkStuckChange("node %d does not catch up")
 			return
 		}

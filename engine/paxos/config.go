@@ -206,6 +206,9 @@ func (c Config) LogBytesBound(frame int64) int64 {
 	return bound
 }
 
+// WithDefaults returns c with every zero field set to its default.
+func (c Config) WithDefaults() Config { return c.withDefaults() }
+
 // withDefaults returns c with every zero field set to its default.
 func (c Config) withDefaults() Config {
 	def := func(p *int, v int) {

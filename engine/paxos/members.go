@@ -102,6 +102,9 @@ func (r *Replica) setMemberships(h Memberships) {
 	r.unite()
 }
 
+// Contacts is how many nodes this replica may hear from, itself included.
+func (r *Replica) Contacts() int { return len(r.nodes) }
+
 // Memberships is what the chosen prefix says of who decides the slots behind it.
 func (r *Replica) Memberships() Memberships {
 	h := make(Memberships, len(r.configs))
@@ -242,7 +245,7 @@ func (r *Replica) delivered(s wire.Slot, value wire.Batch) {
 		r.configs = append(r.configs[:0], r.configs[1:]...)
 		r.unite()
 		r.event(Event{Kind: EventInForce, Slot: r.configs[0].Slot, To: r.configs[0].From})
-		r.settled, r.settleMark = false, 0
+		r.settled, r.settleMark, r.lateAsked = false, 0, 0
 		r.checkRemoved(&r.configs[0].Membership)
 	}
 }

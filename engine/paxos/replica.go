@@ -205,7 +205,7 @@ func (r *Replica) Step(m *wire.Message) {
 		r.onMembers(m)
 		return
 	}
-	if (m.Kind == wire.KindProbe || m.Kind == wire.KindPrepare) && r.expels(m.From) {
+	if (m.Kind == wire.KindProbe || m.Kind == wire.KindPrepare && m.Ballot > r.promised) && r.expels(m.From) { // not of a leader that settles its own removal
 		r.tellMembers(m.From)
 		return
 	}

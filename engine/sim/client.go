@@ -170,7 +170,7 @@ func (op *operation) send() {
 	op.attempt++
 	attempt, to := op.attempt, op.c.guess
 	if op.kind == opRead && !w.net.calm && w.chance(2) {
-		to = wire.NodeID(1 + w.rng.IntN(w.k.Nodes)) // somebody may think that he still leads
+		to = wire.NodeID(1 + w.rng.IntN(len(w.procs))) // somebody may think that he still leads
 	}
 	if w.net.calm || !w.percent(w.k.Drop) {
 		w.net.carry(func() { op.arrive(to) })
@@ -181,7 +181,7 @@ func (op *operation) send() {
 	patience := 2*time.Duration(w.k.ElectionTicks)*w.k.Tick + 4*w.k.Delay
 	w.after(w.between(patience/2, patience), func() {
 		if !op.done && op.attempt == attempt {
-			op.c.guess = wire.NodeID(1 + w.rng.IntN(w.k.Nodes))
+			op.c.guess = wire.NodeID(1 + w.rng.IntN(len(w.procs)))
 			op.send()
 		}
 	})
@@ -324,7 +324,7 @@ func (op *operation) backoff(leader wire.NodeID) {
 	if leader != 0 {
 		op.c.guess = leader
 	} else {
-		op.c.guess = wire.NodeID(1 + w.rng.IntN(w.k.Nodes))
+		op.c.guess = wire.NodeID(1 + w.rng.IntN(len(w.procs)))
 	}
 	attempt := op.attempt
 	w.after(w.between(w.k.Delay, 4*w.k.Delay+w.k.Tick), func() {

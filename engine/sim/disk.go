@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -152,6 +153,7 @@ type witnessed struct {
 	chosen wire.Slot // the chosen prefix that the record speaks of
 	single bool      // the ballot is for this slot alone
 	any    bool      // a vote at a fast ballot
+	change []byte    // the value, if it changes the members
 	hash   uint64
 	tag    uint64 // of the value; 0: it has none
 
@@ -301,6 +303,9 @@ func witness(p []byte) (r witnessed, ok bool) {
 		r.any = h.Kind == wire.KindAccept && wire.Scope(word(p, 24)) == wire.ScopeAny
 		if p[wire.AcceptHeadroom] == wire.BatchTagged {
 			r.tag = word(p, len(p)-wire.HeaderSize-wire.TagSize)
+		}
+		if p[wire.AcceptHeadroom] == wire.BatchMembers {
+			r.change = bytes.Clone(p[wire.AcceptHeadroom:])
 		}
 	}
 	return r, true

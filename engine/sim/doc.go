@@ -14,6 +14,7 @@
 //	client.go   the users                               history.go  what they were told, judged as real runs are
 //	suspect.go  disks that forget, and what is chosen then      lost.go     disks that rot, directories that are gone
 //	lease.go    leaders' leases in true time                    beyond.go   more losses than can be survived
+//	members.go  nodes that come and go
 //
 // # How a fault is injected
 //
@@ -84,6 +85,8 @@
 //	S11       at the end every node's state is the reference's                                compareState
 //	S12       in true time one lease at most, nobody elected beside it, no state behind it       oneLease, alone
 //	epoch     an answer is of no earlier leadership than one that was there before the question  inEpoch
+//	S13       a slot's votes are counted by the configuration that decides it, which follows      vote, decides, changeChosen
+//	          from the values chosen before; quorums of neighbours meet; what is done is in force
 //	S15       a restarted node has all that was durable, or says why not                        compare, notStarted
 //	S16       a seed gives one trace                                                              Batch
 //	S17       each queue, buffer and table within its exact bound (GroupDriver.Usage); files   bounded, files
@@ -93,6 +96,7 @@
 //	L3        few ballots are used once the faults are over                                  duels
 //	L5 L6     every request ends, every node catches up                                      equal, replies
 //	L7        transfers end when everybody has caught up; nobody is taught when nothing new is chosen   ends
+//	L8        a change under way ends, and one that is asked for is made                      changesEnd, changesWork
 //	BUG       the code found its own invariant broken, or a node failed without a fault
 //
 // Under the fsync policies interval and never what is written counts as durable, and the machines keep their power: a process
@@ -124,12 +128,14 @@
 // demands that it is found: make planted.
 //
 // make planted prints a table: bug, property, seed, event, schedules, and whether a continuous property found it. Of FAULTS.md,
-// section 3, these are not planted here: membership (engine/paxos), lengths on the wire (package wire's
+// section 3, these are not planted here: changes of the membership (found by the schedules of engine/paxos), lengths on the wire (package wire's
 // fuzzing), zero length at the end of a file and sync of a name (found by the enumerations of engine/wal and engine/snapshot).
 //
 // # What is not here
 //
-// Membership changes (S13, L8). Clocks that run further apart than leases allow for (F8, outside the promise). Power loss under interval and never. Clients are modelled, not package client: it has goroutines.
+// Where members change, no disk loses what was durable, nobody is lost for ever, an operator vouches for every torn log, and all are
+// connected in the end: a suspect node of a changed membership is replaced, not healed. Clocks that run further apart than leases
+// allow for (F8, outside the promise). Power loss under interval and never. Clients are modelled, not package client: it has goroutines.
 // Directories are not rolled back to older copies: a node that does not know of its loss may vote before its leader tells it (testdata/20_rollback of the core is what is
 // promised). Damage that each node has elsewhere (F24) is refused, not repaired. Short writes and every single place of a crash are
 // enumerated by engine/wal.

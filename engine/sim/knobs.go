@@ -27,6 +27,9 @@ type Knobs struct {
 	Learn     paxos.Learn
 	HoleTicks int
 	Quorums   paxos.Quorums
+	Alpha     int
+	Changes   bool // of the members
+	Most      int  // nodes, those that join later included
 
 	// The nodes'.
 	Tick            time.Duration
@@ -152,6 +155,11 @@ func drawKnobs(r *rand.Rand, nodes int) Knobs {
 		k.Lease = max(time.Duration(lease*k.ElectionTicks)*k.Tick/2, min(time.Duration(lease), 1)*4*time.Duration(k.HeartbeatTicks)*k.Tick)
 	}
 	k.StallTicks = max(k.StallTicks, int(10*k.Sync/k.Tick))
+	k.Alpha, k.Most = max(k.Window, pick(r, 1, k.Window+1, 16, 64)), k.Nodes
+	if r.IntN(3) == 0 && k.Mode == paxos.ModeMulti && k.Groups == 1 {
+		k.Changes, k.Most = true, k.Nodes+3
+		k.Learn, k.Quorums = paxos.LearnOne, paxos.Quorums{}
+	}
 	return k
 }
 
@@ -206,6 +214,7 @@ var Vital = []string{
 	"damaged logs refused", "damaged logs healed", "damaged snapshots passed over", "damaged snapshots refused",
 	"reads", "reads by lease", "leases", "segments rotated", "duels", "batches displaced", "slots of others finished", "collisions", "slots settled",
 	"schedules played twice",
+	"changes of members", "changes refused or given up", "changes with an unknown end", "leaders that removed themselves", "nodes told that they were removed",
 }
 
 // VitalBeyond are those of a batch of schedules that end beyond what can be survived.

@@ -20,7 +20,10 @@ func (w *world) settle() {
 	w.net.calm = true
 	w.net.heal()
 	lost := min(w.rng.IntN(w.k.spare()+1), w.k.spare()-w.rotted())
-	order := w.rng.Perm(w.k.Nodes)
+	if w.k.Changes {
+		lost = 0 // a change under way may need everybody
+	}
+	order := w.rng.Perm(len(w.procs))
 	for i, at := range order { // often it is the leader that is lost
 		if p := w.procs[at]; p.leads() && w.chance(2) {
 			order[0], order[i] = order[i], order[0]
@@ -54,7 +57,7 @@ func (w *world) settle() {
 		}
 		p.poke()
 	}
-	partial := lost == 0 && w.k.Quorums == (paxos.Quorums{}) && w.rotted() == 0 && w.k.Nodes > 2 && w.chance(3) // damaged logs are healed by a majority of the others
+	partial := lost == 0 && !w.k.Changes && w.k.Quorums == (paxos.Quorums{}) && w.rotted() == 0 && w.k.Nodes > 2 && w.chance(3) // damaged logs are healed by a majority of the others
 	if partial {
 		w.net.partial()
 	}
@@ -69,6 +72,8 @@ func (w *world) settle() {
 		w.net.heal()
 	}
 	w.progress("L1", 4)
+	w.changesEnd()
+	w.changesWork()
 	w.abdicates()
 	w.replies()
 	w.equal()
@@ -195,7 +200,7 @@ func (w *world) replies() {
 func (w *world) equal() {
 	same := func() bool {
 		for _, p := range w.procs {
-			if sound := w.sound(p); !sound && !p.lost || sound && p.behind() != nil {
+			if sound := w.sound(p); !sound && !p.lost || sound && w.member(p) && p.behind() != nil {
 				return false
 			}
 		}
@@ -209,7 +214,7 @@ func (w *world) equal() {
 				}
 				continue
 			}
-			if r := p.behind(); r != nil {
+			if r := p.behind(); r != nil && w.member(p) {
 				w.fail("L5", p.id, r.applied, "group %d is still at slot %d, chosen is %d: %s %+v", r.o.g, r.applied, r.o.prefix, w.roles(), r.d.Status())
 			}
 		}
@@ -305,7 +310,7 @@ func (w *world) judge() {
 		w.counts["slots"] += int(o.prefix)
 	}
 	for _, p := range w.procs {
-		if !w.sound(p) {
+		if !w.sound(p) || !w.member(p) {
 			continue
 		}
 		for _, r := range p.reps {

@@ -16,7 +16,7 @@ import (
 
 // spared says that no more nodes may lose acknowledged records now, or that this one has lost some already.
 func (n *nemesis) spared(p *proc) bool {
-	return p.suspicion.rotted || p.suspicion.groups != 0 || n.w.rotted() >= n.w.k.spare() || n.w.relaxed()
+	return p.suspicion.rotted || p.suspicion.groups != 0 || n.w.rotted() >= n.w.k.spare() || n.w.relaxed() || n.w.k.Changes
 }
 
 // loses notes that a node's disk may have lost acknowledged records. Nobody takes that for a torn end any more.

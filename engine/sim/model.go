@@ -50,7 +50,7 @@ func (m *model) init(sessionsMax int) {
 func (m *model) apply(w *world, s wire.Slot, b wire.Batch) {
 	m.slot = s
 	n := m.commands[s-1]
-	if !b.IsNoop() {
+	if b.BlockCount() > 0 {
 		buf := wire.Get(b.RawLen())
 		defer buf.Release()
 		plain, err := b.Plain(buf)

@@ -66,6 +66,11 @@ func (n *nemesis) init(w *world) {
 		n.total += f.weight
 		n.faults = append(n.faults, f)
 	}
+	if w.k.Changes {
+		f := fault{"change of members", 8, (*nemesis).change}
+		n.total += f.weight
+		n.faults = append(n.faults, f)
+	}
 	n.later()
 }
 
@@ -136,7 +141,7 @@ func (p *proc) orderly() {
 // partition cuts directions of links: one node off in both directions or in one, a split, single directions, a chain, or a
 // bridge node that alone sees everybody.
 func (n *nemesis) partition(p *proc) {
-	cut, size := n.w.net.cut, n.w.k.Nodes
+	cut, size := n.w.net.cut, len(n.w.procs)
 	n.w.counts["partitions"]++
 	n.w.net.heal()
 	me := int(p.id) - 1

@@ -27,9 +27,9 @@ type parcel struct {
 
 func (n *network) init(w *world) {
 	n.w = w
-	n.slow = make([]time.Duration, w.k.Nodes)
-	for range w.k.Nodes {
-		n.cut = append(n.cut, make([]bool, w.k.Nodes))
+	n.slow = make([]time.Duration, w.k.Most)
+	for range w.k.Most {
+		n.cut = append(n.cut, make([]bool, w.k.Most))
 	}
 }
 
@@ -59,7 +59,7 @@ func (n *network) carry(arrive func()) {
 // send takes over one reference.
 func (n *network) send(from, to wire.NodeID, f *wire.Buffer) bool {
 	k := &n.w.k
-	if to == 0 || int(to) > k.Nodes || n.cut[from-1][to-1] || !n.calm && n.w.percent(k.Drop) {
+	if to == 0 || int(to) > len(n.w.procs) || n.cut[from-1][to-1] || !n.calm && n.w.percent(k.Drop) {
 		n.w.counts["frames lost"]++
 		f.Release()
 		return true // the sender does not know

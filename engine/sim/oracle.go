@@ -16,20 +16,20 @@ import (
 // oracle sees everything of a group: what every disk holds, every frame that leaves a node, every slot that is applied, every
 // reply. It knows what is chosen from the definition, a quorum of durable votes at one ballot, and not from anybody's word.
 type oracle struct {
-	w         *world
-	g         wire.GroupID
-	model     model         // what the chosen slots mean
-	quorum    int           // of votes
-	fast      int           // of votes at a fast ballot; 0: no ballot is fast
-	promisers int           // a quorum of promises
-	slots     []slotTruth   // by slot; [0] is unused
-	prefix    wire.Slot     // every slot up to here is chosen
-	grown     int64         // when the prefix last grew
-	begun     wire.Slot     // the prefix when faults stopped
-	owners    map[owned]int // life of the process that prepares a ballot
-	recall    recall
-	ballots   int               // prepared since
-	tagged    map[uint64]uint64 // hashes of values by their tags
+	w       *world
+	g       wire.GroupID
+	model   model         // what the chosen slots mean
+	slots   []slotTruth   // by slot; [0] is unused
+	prefix  wire.Slot     // every slot up to here is chosen
+	grown   int64         // when the prefix last grew
+	begun   wire.Slot     // the prefix when faults stopped
+	owners  map[owned]int // life of the process that prepares a ballot
+	recall  recall
+	configs []wire.Membership // every one, in the order in which they were chosen
+	changes map[uint64][]byte // values that change the members, by hash
+	ballots int               // prepared since
+	tagged  map[uint64]uint64 // hashes of values by their tags
+	fast    int               // of votes at a fast ballot; 0: no ballot is fast
 
 	// acked is the highest slot that anybody outside knows to be done: of a reply or of a read. What is asked for later
 	// lies behind it.
@@ -63,7 +63,7 @@ type round struct {
 
 func newOracle(w *world, g wire.GroupID) *oracle {
 	o := &oracle{w: w, g: g, owners: map[owned]int{}, recall: newRecall()}
-	o.promisers, o.quorum = w.k.quorums()
+	o.configs, o.changes = []wire.Membership{w.founding()}, map[uint64][]byte{}
 	if w.k.Mode == paxos.ModeFast {
 		o.fast, o.tagged = w.k.Quorums.Of(w.k.Nodes).Fast, map[uint64]uint64{}
 	}
@@ -115,11 +115,16 @@ func (o *oracle) round(by wire.NodeID, s wire.Slot, b wire.Ballot, hash uint64) 
 func (o *oracle) vote(by wire.NodeID, s wire.Slot, b wire.Ballot, hash uint64) {
 	r := o.round(by, s, b, hash)
 	r.cast(by, o.known(o.w.procs[by-1].disk).lives)
-	quorum := o.quorum
+	m := o.decides(s)
+	_, quorum := o.sizes(m)
 	if o.isFast(b) {
 		quorum = o.fast
 	}
-	if !r.complete(quorum) {
+	if o.w.k.Changes {
+		if in := r.within(m); !in.complete(quorum) {
+			return
+		}
+	} else if !r.complete(quorum) {
 		return
 	}
 	t := o.slot(s)
@@ -140,6 +145,7 @@ func (o *oracle) vote(by wire.NodeID, s wire.Slot, b wire.Ballot, hash uint64) {
 	for wire.Slot(len(o.slots)) > o.prefix+1 && o.slots[o.prefix+1].chosen {
 		o.prefix++
 		o.grown = o.w.now
+		o.changeChosen(o.prefix)
 	}
 }
 
@@ -189,6 +195,9 @@ func (o *oracle) tag(by wire.NodeID, s wire.Slot, tag, hash uint64) {
 // remember adds a record to what is durable.
 func (o *oracle) remember(d *disk, r *witnessed) {
 	k := o.known(d)
+	if r.change != nil {
+		o.changes[r.hash] = r.change
+	}
 	if r.single {
 		k.single[r.slot] = max(k.single[r.slot], r.ballot)
 	} else if r.kind == wire.KindRecPromise || r.kind == wire.KindAccept {
@@ -263,18 +272,33 @@ func (o *oracle) compare(p *proc, was *durable) {
 }
 
 // holders checks that every chosen slot has a durable copy in every quorum of promises, or its holder is suspect (S6).
+//
+// The quorums are of the configuration in force, or, as long as its members have not all learned what was decided before them, of the
+// one before.
 func (o *oracle) holders() {
+	force := len(o.configs) - 1
+	for o.configs[force].From > o.prefix+1 {
+		force--
+	}
 	for s := wire.Slot(1); s <= o.prefix; s++ {
-		without := 0
-		for _, p := range o.w.procs {
-			if k := o.known(p.disk); !p.suspicion.rotted && k.snap < s && !k.holds(s, o.slots[s].hash) {
-				without++
-			}
+		if o.held(s, &o.configs[force]) || force > 0 && o.held(s, &o.configs[force-1]) {
+			continue
 		}
-		if without >= o.promisers {
-			o.w.fail("S6", 0, s, "%d of %d disks do not hold what is chosen", without, o.w.k.Nodes)
+		o.w.fail("S6", 0, s, "too many disks of %v do not hold what is chosen", o.configs[force])
+	}
+}
+
+// held says whether every quorum of promises of a configuration has a durable copy of a chosen slot, or a suspect member.
+func (o *oracle) held(s wire.Slot, m *wire.Membership) bool {
+	without := 0
+	for _, n := range m.Members {
+		p := o.w.procs[n.Node-1]
+		if k := o.known(p.disk); !p.suspicion.rotted && k.snap < s && !k.holds(s, o.slots[s].hash) {
+			without++
 		}
 	}
+	promisers, _ := o.sizes(m)
+	return without < promisers
 }
 
 func (d *durable) holds(s wire.Slot, hash uint64) bool {
@@ -381,6 +405,9 @@ func (o *oracle) chosenAt(s wire.Slot, b wire.Ballot) bool {
 func (o *oracle) below(p *proc, m *wire.Message) {
 	if m.Slot-1 <= o.prefix || o.slot(m.Slot-1).chosen {
 		return
+	}
+	if c := o.decides(m.Slot - 1); len(c.Members) == 1 && c.Has(p.id) {
+		return // it decides that one alone: nobody is sent anything
 	}
 	for _, r := range o.slots[m.Slot-1].rounds {
 		if r.ballot == m.Ballot {

@@ -86,15 +86,17 @@ func (p *proc) config(bootstrap bool) engine.Config {
 	k := &p.w.k
 	members := map[wire.NodeID]string{}
 	for i := range k.Nodes {
-		members[wire.NodeID(i+1)] = "simulated"
+		members[wire.NodeID(i+1)] = simAddr
 	}
+	join := members[p.id] == ""
+	members[p.id] = simAddr
 	return engine.Config{
-		Node: p.id, Cluster: clusterID, Members: members, Dir: p.disk.dir(), Bootstrap: bootstrap,
+		Node: p.id, Cluster: clusterID, Members: members, Join: join, Dir: p.disk.dir(), Bootstrap: bootstrap,
 		NewStateMachine: func(wire.GroupID) engine.StateMachine { return kv.New() },
 		Transport:       p.port, FS: p.fs, SnapshotFS: snapFS{p.fs}, SegmentBytes: k.SegmentBytes,
 		Tick: k.Tick, HeartbeatTicks: k.HeartbeatTicks, ElectionTicks: k.ElectionTicks, Seed: p.w.o.Seed + uint64(p.life)<<32 + 1,
 		Mode: k.Mode, Backoff: k.Backoff, Learn: k.Learn, Quorums: k.Quorums, Lease: k.Lease, LeaseDrift: drift(k.Lease), Groups: k.Groups, Fsync: k.Fsync, Window: k.Window, BatchBytes: k.BatchBytes, BatchDelay: k.BatchDelay, Compress: k.Compress, QueueBytes: k.QueueBytes,
-		SnapshotBytes: k.SnapshotBytes, RetainBytes: k.RetainBytes, AcceptTornTail: p.acceptTorn && !p.rejoin, Rejoin: p.rejoin,
+		SnapshotBytes: k.SnapshotBytes, RetainBytes: k.RetainBytes, AcceptTornTail: (p.acceptTorn || k.Changes) && !p.rejoin, Rejoin: p.rejoin, // a suspect node of a changed membership is not healed
 	}
 }
 
@@ -150,7 +152,7 @@ func (p *proc) driverConfig() engine.DriverConfig {
 		Clock: p.clock,
 		Salt:  w.rng.Uint64,
 		Core: func(c *paxos.Config) {
-			c.HoleTicks = w.k.HoleTicks
+			c.HoleTicks, c.Alpha = w.k.HoleTicks, w.k.Alpha
 			c.RetransmitTicks, c.StallTicks, c.PromiseBytes, c.ApplyLagMax = w.k.RetransmitTicks, w.k.StallTicks, w.k.PromiseBytes, w.k.ApplyLagMax
 			c.AheadBytesMax, c.PromiseTotalMax = w.k.AheadBytes, w.k.PromiseTotal
 		},

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/paxbench/paxbench/engine/paxos"
 )
 
 var (
@@ -152,4 +154,35 @@ func TestViolationIsTold(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	w.close()
+}
+
+// What can go wrong: members come and go under every kind of fault, and votes are counted that do not count, somebody is left with
+// the configuration of long ago, or a change never ends. One schedule in nine has changes anyhow; here all have.
+func TestChanges(t *testing.T) {
+	seeds := uint64(200)
+	switch {
+	case raceEnabled:
+		seeds = 8
+	case testing.Short():
+		seeds = 40
+	}
+	total := Counts{}
+	for seed := uint64(1); seed <= seeds; seed++ {
+		r := Run(Options{Seed: seed, Knobs: withChanges})
+		total.Add(r.Counts)
+		if r.Violation != nil {
+			t.Fatal(r.Violation)
+		}
+	}
+	t.Log(total)
+	for _, name := range []string{"changes of members", "changes refused or given up", "leaders that removed themselves", "nodes told that they were removed"} {
+		if total[name] == 0 && seeds >= 40 {
+			t.Errorf("in %d schedules there was not one of %q", seeds, name)
+		}
+	}
+}
+
+func withChanges(k *Knobs) {
+	k.Mode, k.Learn, k.Groups, k.Quorums = paxos.ModeMulti, paxos.LearnOne, 1, paxos.Quorums{}
+	k.Changes, k.Most = true, k.Nodes+3
 }

@@ -23,7 +23,7 @@ type suspicion struct {
 // rot damages the last records of a node's log, whether they were acknowledged or not. Never so many nodes at a time that they
 // could not be healed.
 func (n *nemesis) rot(p *proc) {
-	if n.w.rotted() >= n.w.k.spare() || n.w.relaxed() {
+	if n.w.rotted() >= n.w.k.spare() || n.w.relaxed() || n.w.k.Changes {
 		return
 	}
 	p.crash(false)
@@ -69,6 +69,8 @@ func (w *world) rotted() (n int) {
 func (p *proc) suspected(g wire.GroupID, e *paxos.Event) {
 	c, bit := p.w.counts, uint64(1)<<g
 	switch e.Kind {
+	case paxos.EventRemoved:
+		c["nodes told that they were removed"]++
 	case paxos.EventSuspect:
 		c["suspects"]++
 		p.suspicion.groups |= bit

@@ -64,11 +64,13 @@ type world struct {
 	queue timeline
 	seq   uint64 // of the last scheduled event
 
-	procs   []*proc // by node id - 1
-	net     network
-	clients []*client
-	oracles []*oracle // by group id - 1
-	nemesis nemesis
+	procs     []*proc // by node id - 1
+	changing  int     // changes of the members under way
+	changeErr error   // of the last that ended
+	net       network
+	clients   []*client
+	oracles   []*oracle // by group id - 1
+	nemesis   nemesis
 
 	events int
 	hash   uint64
@@ -137,10 +139,13 @@ func newWorld(o Options) *world {
 	}
 	w.k = drawKnobs(w.rng, o.Nodes)
 	if o.Beyond {
-		w.k.Fsync, w.k.Quorums = always, paxos.Quorums{}
+		w.k.Fsync, w.k.Quorums, w.k.Changes = always, paxos.Quorums{}, false
 	}
 	if o.Knobs != nil {
 		o.Knobs(&w.k)
+		k := &w.k // what was changed may not go with what was drawn
+		k.Alpha, k.Most = max(k.Alpha, k.Window), max(k.Most, k.Nodes)
+		k.Changes = k.Changes && k.Mode == paxos.ModeMulti && k.Learn == paxos.LearnOne && k.Groups == 1 && k.Quorums == (paxos.Quorums{})
 	}
 	w.counts = Counts{}
 	w.k.Limits.Frame = frameMax(&w.k)

@@ -26,7 +26,7 @@ func TestPeerFramesDoNotAllocate(t *testing.T) {
 				f.Release()
 				arrived <- struct{}{}
 			})
-			eventually(t, "connected", func() bool { return a.links[2].state.Load() == linkUp })
+			eventually(t, "connected", func() bool { return a.link(2).state.Load() == linkUp })
 			f := newFrame(1, size, 1)
 			defer f.Release()
 			const burst = 4

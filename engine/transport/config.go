@@ -23,6 +23,9 @@ type Config struct {
 	Listener net.Listener
 	// Peers holds the address of every other node. An entry for Self is ignored.
 	Peers map[wire.NodeID]string
+	// Strangers lets nodes of the cluster connect that are not among Peers: they may have become members while this node was away.
+	// What they send is passed on; Connect makes them peers. At most wire.NodesMax nodes are connected in all.
+	Strangers bool
 	// PeerGone, if set, is told when a peer's process ended, as far as can be seen: its connection broke, and its port
 	// refuses the next one. It may be called late, twice, or for a peer that is back already; it must not block.
 	PeerGone func(wire.NodeID)

@@ -16,7 +16,7 @@ func TestPeerGone(t *testing.T) {
 	b := open(t, Config{Self: 2, Listener: lns[1], Peers: addrs})
 	a.Serve(discard)
 	b.Serve(discard)
-	eventually(t, "connected", func() bool { return a.links[2].state.Load() == linkUp })
+	eventually(t, "connected", func() bool { return a.link(2).state.Load() == linkUp })
 	eventually(t, "refused", func() bool { return a.count.dialErrors.Load() > 0 })
 	if len(gone) > 0 {
 		t.Fatalf("node %d is reported although all that were there are there", <-gone)

@@ -100,7 +100,7 @@ func TestBrokenConnectionIsReplaced(t *testing.T) {
 		b.mu.Unlock()
 		connects := a.Stats().Connects
 		c.in.raw.Close()
-		eventually(t, "connected again", func() bool { return a.Stats().Connects > connects && a.links[2].state.Load() == linkUp })
+		eventually(t, "connected again", func() bool { return a.Stats().Connects > connects && a.link(2).state.Load() == linkUp })
 		a.Send(2, newFrame(1, 16, round+1))
 		if n, _ := inB.next(t); n != round+1 {
 			t.Errorf("frame %d in place of %d", n, round+1)

@@ -156,7 +156,7 @@ func (t *TCP) decide(u *undecided) {
 	defer t.running.Done()
 	tuneSocket(u.raw, clientUserTimeout(t.c.WriteTimeout))
 	u.raw.SetReadDeadline(time.Now().Add(t.c.FirstBytesTimeout))
-	o, err := readOpening(u.raw, t.c.Cluster, t.c.Self, func(id wire.NodeID) bool { return t.links[id] != nil })
+	o, err := readOpening(u.raw, t.c.Cluster, t.c.Self, t.known)
 	if err == nil {
 		err = u.raw.SetReadDeadline(time.Time{})
 	}

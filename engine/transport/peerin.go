@@ -62,7 +62,9 @@ func (t *TCP) servePeer(raw net.Conn, from wire.NodeID) {
 		t.reject(RejectReplaced, addrOf(old.in.raw), fmt.Errorf("peer %d has connected again", from))
 		old.in.raw.Close()
 	}
-	t.links[from].wake()
+	if l := t.link(from); l != nil {
+		l.wake()
+	}
 	select {
 	case t.handover <- c:
 	case <-t.ctx.Done():

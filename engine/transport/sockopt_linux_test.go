@@ -22,7 +22,7 @@ func TestSocketsFindDeadPeers(t *testing.T) {
 		conn    net.Conn
 		timeout time.Duration
 	}{
-		"to a peer":    {a.links[2].slot.conn.Load().raw, peerUserTimeout},
+		"to a peer":    {a.link(2).slot.conn.Load().raw, peerUserTimeout},
 		"from a peer":  {in, clientUserTimeout(10 * time.Second)},
 		"client's end": {client.conn.raw, clientUserTimeout(2 * time.Second)},
 		"node's end":   {node.conn.raw, clientUserTimeout(time.Second)},

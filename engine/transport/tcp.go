@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"sync"
@@ -20,7 +21,7 @@ type TCP struct {
 	listener net.Listener
 	count    counters
 	notice   notice
-	links    map[wire.NodeID]*link // one for each peer; never changes
+	links    atomic.Pointer[map[wire.NodeID]*link] // one for each peer; the map never changes, Connect puts another in its place
 	handler  func(from wire.NodeID, f *wire.Buffer)
 
 	ctx      context.Context // ends with Close
@@ -65,20 +66,54 @@ func Listen(c Config) (*TCP, error) {
 	t := &TCP{
 		c: c, listener: ln,
 		notice:   notice{log: c.Logger},
-		links:    make(map[wire.NodeID]*link),
 		handover: make(chan net.Conn),
 		peersIn:  make(map[wire.NodeID]*peerIn),
 		clients:  make(map[*ClientConn]struct{}),
 		perAddr:  make(map[netip.Addr]int),
 	}
 	t.ctx, t.stop = context.WithCancel(context.Background())
+	links := make(map[wire.NodeID]*link, len(c.Peers))
 	for id, addr := range c.Peers {
 		if id != c.Self {
-			t.links[id] = newLink(t, id, addr)
+			links[id] = newLink(t, id, addr)
 		}
 	}
+	t.links.Store(&links)
 	return t, nil
 }
+
+// link is the way to a peer; nil: it is none.
+func (t *TCP) link(id wire.NodeID) *link { return (*t.links.Load())[id] }
+
+// known says whether a node may connect as a peer.
+func (t *TCP) known(id wire.NodeID) bool {
+	if t.link(id) != nil {
+		return true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.c.Strangers && id != 0 && id != t.c.Self && (t.peersIn[id] != nil || len(t.peersIn) < wire.NodesMax)
+}
+
+// Connect makes a node a peer. Nothing happens if it is one, or too many are.
+func (t *TCP) Connect(id wire.NodeID, addr string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	links := *t.links.Load()
+	if t.closed || id == t.c.Self || links[id] != nil || len(links) >= linksMax {
+		return
+	}
+	l := newLink(t, id, addr)
+	links = maps.Clone(links)
+	links[id] = l
+	t.links.Store(&links)
+	if t.serving {
+		l.start()
+	}
+}
+
+// linksMax bounds the peers, those that are members no more included: as long as the process lives they are told so.
+const linksMax = 4 * wire.NodesMax
 
 // Addr is the address that is listened on.
 func (t *TCP) Addr() net.Addr { return t.listener.Addr() }
@@ -105,7 +140,7 @@ func (t *TCP) Serve(h func(from wire.NodeID, f *wire.Buffer)) error {
 	}
 	t.serving = true
 	t.handler = h
-	for _, l := range t.links {
+	for _, l := range *t.links.Load() {
 		l.start()
 	}
 	t.running.Add(2)
@@ -119,7 +154,7 @@ func (t *TCP) Serve(h func(from wire.NodeID, f *wire.Buffer)) error {
 
 // Send implements Transport.
 func (t *TCP) Send(to wire.NodeID, f *wire.Buffer) bool {
-	l := t.links[to]
+	l := t.link(to)
 	if l == nil {
 		t.count.drop(DropUnknown, 1)
 		f.Release()
@@ -158,7 +193,7 @@ func (t *TCP) Close() error {
 	for _, c := range conns {
 		c.Close()
 	}
-	for _, l := range t.links {
+	for _, l := range *t.links.Load() {
 		l.close()
 	}
 	for _, c := range clients {

@@ -85,9 +85,9 @@ func TestRestartOfAPeer(t *testing.T) {
 	serve(t, b)
 	var worst time.Duration
 	for round := range 5 {
-		eventually(t, "connected", func() bool { return a.links[2].state.Load() == linkUp })
+		eventually(t, "connected", func() bool { return a.link(2).state.Load() == linkUp })
 		b.Close()
-		eventually(t, "found down", func() bool { return a.links[2].state.Load() == linkDown })
+		eventually(t, "found down", func() bool { return a.link(2).state.Load() == linkDown })
 		for range 100 {
 			if a.Send(2, newFrame(1, 1000, 1)) {
 				break // an attempt to connect may be under way, for a moment
@@ -135,7 +135,7 @@ func TestRestartFoundByRetries(t *testing.T) {
 	b := open(t, Config{Self: 2, Addr: addrs[2], Peers: map[wire.NodeID]string{1: "127.0.0.1:1"}})
 	start := time.Now()
 	in := serve(t, b)
-	eventually(t, "connected", func() bool { return a.links[2].state.Load() == linkUp })
+	eventually(t, "connected", func() bool { return a.link(2).state.Load() == linkUp })
 	took := time.Since(start)
 	a.Send(2, newFrame(1, 16, 5))
 	in.next(t)
@@ -156,7 +156,7 @@ func TestNothingIsKeptForADownPeer(t *testing.T) {
 		t.Error("Send before Serve said true")
 	}
 	serve(t, a)
-	eventually(t, "found down", func() bool { return a.links[2].state.Load() == linkDown })
+	eventually(t, "found down", func() bool { return a.link(2).state.Load() == linkDown })
 	eventually(t, "dropped at once", func() bool { return !a.Send(2, newFrame(1, 16, 1)) })
 	if a.Send(9, newFrame(1, 16, 1)) || a.Stats().Dropped[DropUnknown] != 1 {
 		t.Error("frame to an unknown node was taken")
@@ -187,7 +187,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 	}()
 	a := open(t, Config{Self: 1, Listener: lns[0], Peers: addrs, QueueBytesMax: 4 << 20, WriteTimeout: 300 * time.Millisecond})
 	serve(t, a)
-	eventually(t, "connected", func() bool { return a.links[2].state.Load() == linkUp })
+	eventually(t, "connected", func() bool { return a.link(2).state.Load() == linkUp })
 	f := newFrame(1, 1<<20, 1)
 	slowest := time.Duration(0)
 	eventually(t, "frames refused, what was being written dropped, connection cut", func() bool {
@@ -196,7 +196,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 			a.Send(2, f.Retain())
 		}
 		slowest = max(slowest, time.Since(start))
-		if _, bytes := a.links[2].queue.Len(); bytes > 5<<20 {
+		if _, bytes := a.link(2).queue.Len(); bytes > 5<<20 {
 			t.Fatalf("%d bytes wait", bytes)
 		}
 		s := a.Stats()
