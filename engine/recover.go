@@ -201,6 +201,13 @@ func (n *Node) loadSnapshot(id wire.GroupID, r *recovery) error {
 	if err := snapshot.Clean(n.c.SnapshotFS, dir, id, r.slot); err != nil {
 		return err
 	}
+	// A crash may have come between the newest one and the removal of what it made needless, and an idle group writes no next one. Where
+	// some are damaged nothing is removed before they are replaced: which of them to start from is not known before they are read.
+	if r.slot > 0 && r.refused == nil {
+		if err := snapshot.KeepNewest(n.c.SnapshotFS, dir, id, snapshotsKept); err != nil {
+			return err
+		}
+	}
 	// The loop need not be told: the core starts from the snapshot.
 	g.installed.Store(0)
 	g.nudged.Store(false)

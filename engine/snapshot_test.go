@@ -210,6 +210,45 @@ func TestDamagedSnapshot(t *testing.T) {
 	}
 }
 
+// A crash between a snapshot and the removal of the oldest leaves one too many, and an idle group writes no next one that would take it
+// away: the start has to, but not if that leaves damaged ones only.
+func TestStartRemovesNeedlessSnapshots(t *testing.T) {
+	c := newCluster(t, 1, false, func(c *Config) {
+		smallSnapshots(c)
+		c.RetainBytes = 1 << 20 // the log reaches back to all of them
+	})
+	dir := filepath.Join(c.dir, "1", "snap")
+	snaps := func() (names []string) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if _, _, ok := snapshot.ParseName(e.Name()); ok {
+				names = append(names, e.Name())
+			}
+		}
+		return names
+	}
+	c.fill(c.nodes[1], 6)
+	eventually(t, "as many snapshots as are kept", func() bool { return len(snaps()) == snapshotsKept })
+	c.stop(1)
+	// What the crash left: an older one, under the name of a slot below all others.
+	oldest, err := os.ReadFile(filepath.Join(dir, snaps()[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(dir, snapshot.Name(1, 1))
+	if err := os.WriteFile(left, oldest, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c.start(1)
+	c.stop(1)
+	if names := snaps(); len(names) != snapshotsKept || names[0] == filepath.Base(left) {
+		t.Errorf("after a start there are %v, want the newest %d", names, snapshotsKept)
+	}
+}
+
 // noSpace is a file system for snapshots that has no room for one.
 type noSpace struct{}
 

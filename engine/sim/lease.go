@@ -44,14 +44,19 @@ func (p *proc) holds(g int) (from wire.Slot, holds bool) {
 	return l.From, l.Ballot != 0 && p.clock() < l.Until
 }
 
-// alone demands, when node p has been elected, that nobody holds a lease any more: what p has chosen from now on nobody else knows.
+// alone demands, when node p has been elected, that nobody holds a lease of a lower ballot any more: what p has chosen from now on nobody
+// else knows. One that holds a lease of a higher ballot was promised that by a quorum, in which somebody refuses whatever p proposes:
+// p won an election that was over before it knew.
 func (w *world) alone(p *proc, o *oracle, b wire.Ballot) {
 	for _, q := range w.procs {
 		if q == p {
 			continue
 		}
-		if _, holds := q.holds(int(o.g) - 1); holds {
-			w.fail("S12", p.id, 0, "leads group %d at ballot %v while node %d holds the lease", o.g, b, q.id)
+		if _, holds := q.holds(int(o.g) - 1); !holds {
+			continue
+		}
+		if held := q.reps[o.g-1].d.Lease().Ballot; held < b {
+			w.fail("S12", p.id, 0, "leads group %d at ballot %v while node %d holds the lease of ballot %v", o.g, b, q.id, held)
 		}
 	}
 }

@@ -329,8 +329,11 @@ func (n *nemesis) damage(b []byte, from, to int64) {
 }
 
 // rotten flips a bit in the newest snapshot. The node must pass it over: start from an older one and the log, or say that slots
-// are missing (FAULTS.md F17, F27).
+// are missing (FAULTS.md F17, F27). Not if its log may be damaged as well: it would be refused for that.
 func (n *nemesis) rotten(p *proc) {
+	if p.suspicion.fresh {
+		return
+	}
 	p.crash(false)
 	image := p.disk.mem.Clone()
 	names, err := image.List(p.disk.snapDir())
