@@ -317,7 +317,12 @@ func (r *Replica) healQuorum() int {
 // configuration decides; that one has one node more than the founding one, or one less, so the rest of X's quorum there
 // still meets the healing quorum in some Y. Y voted before it answered: then it knew the configuration, and did not answer. Or it votes
 // later, and 2 above holds. A second change is chosen by a quorum of the first configuration, to which the same applies.
+//
+// Where any node proposes no change is ever made, and slots may be in use however far above the chosen prefix.
 func (r *Replica) mayHeal() bool {
+	if r.basic != nil || r.fast != nil {
+		return true
+	}
 	return !r.changed() && r.log.last() <= r.chosen+wire.Slot(r.c.Alpha)
 }
 
