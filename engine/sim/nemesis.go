@@ -71,7 +71,32 @@ func (n *nemesis) init(w *world) {
 		n.total += f.weight
 		n.faults = append(n.faults, f)
 	}
+	if w.k.Lease > 0 {
+		f := fault{"forgetful followers", pick(w.rng, 0, 2, 6), (*nemesis).forgetful}
+		n.total += f.weight
+		n.faults = append(n.faults, f)
+	}
 	n.later()
+}
+
+// forgetful has the leader stand still and restarts all others at once: what they granted it they have forgotten, and it counts on it. (One that
+// is only cut off resigns before they elect another.) Only where there are leases.
+func (n *nemesis) forgetful(*proc) {
+	for _, p := range n.w.procs {
+		if !p.leads() {
+			continue
+		}
+		n.w.net.heal()
+		p.pausedUntil = n.w.now + int64(n.w.between(0, 4*time.Duration(n.w.k.ElectionTicks)*n.w.k.Tick))
+		for _, q := range n.w.procs {
+			if q == p || q.d == nil {
+				continue
+			}
+			q.crash(false)
+			q.restartWithin(10 * time.Millisecond)
+		}
+		return
+	}
 }
 
 func (n *nemesis) later() { n.w.after(n.w.between(0, 2*n.w.k.Every), n.act) }

@@ -191,9 +191,11 @@ func (p *proc) notStarted(err error) {
 }
 
 // restartLater has the node come back after a while.
-func (p *proc) restartLater() {
+func (p *proc) restartLater() { p.restartWithin(600 * time.Millisecond) }
+
+func (p *proc) restartWithin(most time.Duration) {
 	life := p.life
-	p.w.after(p.w.between(time.Millisecond, 600*time.Millisecond), func() {
+	p.w.after(p.w.between(time.Millisecond, most), func() {
 		if p.life == life && p.d == nil && !p.stays {
 			p.disk.armed = 0
 			p.start(false)
