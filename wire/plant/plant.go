@@ -54,7 +54,6 @@ const (
 	HealCountsSelf
 	ExpiredProposed
 	LeaseFromReceipt
-	LeaseWithoutDrift
 	LeaseBeforeBarrier
 	LeaseNotRechecked
 	GrantForgotten
@@ -75,6 +74,7 @@ const (
 
 	// Those below are found by the schedules and stories of engine/paxos.
 	IncarnationIgnored
+	LeaseWithoutDrift // in the simulator it takes clocks at their bounds and an election at the very end of a lease
 	LeftOutBallotsReused
 	// Those below are of modes other than multi.
 	SlotPromiseNotRecorded
@@ -106,11 +106,11 @@ var names = [bugs]string{
 	"stalled disk leads", "lowest vote wins", "new leader proposes over votes", "bad group in the middle taken for the end",
 	"write lost", "acks of a snapshot ignored", "sessions unbounded",
 	"suspect votes", "healing counts the healed", "expired block proposed",
-	"lease counted from receive time", "lease without drift", "lease before the barrier", "lease not re-checked after a pause", "grant forgotten at restart",
+	"lease counted from receive time", "lease before the barrier", "lease not re-checked after a pause", "grant forgotten at restart",
 	"", "zeros taken for the end of the log", "segment's name not synced", "segment reused before the trim is durable",
 	"recovered records not made durable", "torn tail not wiped", "snapshot's name not synced",
 	"received part kept after a failed sync", "segments given up by a mark that found no room", "rotten snapshot never replaced", "rejoined node votes",
-	"incarnation ignored", "ballots left out by a healed node are used after a restart",
+	"incarnation ignored", "lease without drift", "ballots left out by a healed node are used after a restart",
 	"promise for one slot not recorded", "watermark taken with a ballot of one slot", "word of a choice taken for a vote at another ballot",
 	"vote told for a slot that was trimmed", "refused vote raises the promise",
 	"quorums that need not intersect",
