@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -285,12 +286,15 @@ func parseChange(args []string) (ch paxos.Change, err error) {
 
 // The configurations in a snapshot, in front of the session table, little endian:
 //
-//	length u32 | count u32 | memberships (wire.AppendMembership)
+//	version u32 | length u32 | count u32 | memberships (wire.AppendMembership)
+//
+// version is that of the session table, length counts what follows it.
 const membersBytesMax = 64 * wire.MembershipBytesMax
 
 var errMembersSection = errors.New("engine: malformed configurations in a snapshot")
 
 func appendMembers(dst []byte, h paxos.Memberships) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, sessionsVersion)
 	at := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
 	dst = append(dst, byte(len(h)), byte(len(h)>>8), 0, 0)

@@ -264,11 +264,30 @@ func TestMembersSection(t *testing.T) {
 			t.Fatalf("read from %d of %d bytes", n, len(enc))
 		}
 	}
-	for i, v := range map[int]byte{0: enc[0] + 1, 3: 255, 4: 1, 5: 1} {
+	for i, v := range map[int]byte{0: enc[0] + 1, 4: enc[4] + 1, 7: 255, 8: 1, 9: 1} {
 		bad := append(bytes.Clone(enc), 0, 0, 0)
 		bad[i] = v
 		if _, err := readMembers(bytes.NewReader(bad)); err == nil {
 			t.Errorf("read with byte %d set to %d", i, v)
 		}
+	}
+}
+
+// What can go wrong: a snapshot of a build that had no configurations in it is read as one that has, or is called damaged, so that an
+// operator looks for a bad disk.
+func TestSnapshotVersions(t *testing.T) {
+	old := []byte{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0} // an empty session table, where the configurations are now
+	if _, err := readMembers(bytes.NewReader(old)); !errors.Is(err, errSnapshotVersion) || !strings.Contains(err.Error(), "its layout is 1, this build reads 2") {
+		t.Errorf("version 1: %v", err)
+	}
+	h := paxos.Memberships{{From: 1, Last: 1, Members: []wire.Member{{Node: 1, Addr: "a:1"}}}}
+	now := appendMembers(nil, h)
+	for v, between := range map[byte][]byte{now[4]: now[4:], 3: append([]byte{3, 0, 0, 0}, now[4:]...)} { // without a version, and of the next
+		if _, err := readMembers(bytes.NewReader(between)); !errors.Is(err, errSnapshotVersion) {
+			t.Errorf("first word %d: %v", v, err)
+		}
+	}
+	if _, err := readSessions(bytes.NewReader(old)); !errors.Is(err, errSessions) {
+		t.Errorf("session table of version 1: %v", err)
 	}
 }

@@ -13,20 +13,24 @@ import (
 )
 
 // The session table in a snapshot, little endian. Sessions stand in order of last use, oldest first, because the
-// order decides who is evicted.
+// order decides who is evicted. The configurations stand in front of it and begin with the same version: version 1, without
+// them, began with the table, so that its first word is 1 and is refused as what it is.
 //
 //	version u32 | sessions u32 | commands u64
 //	session:  id u64 | acked u64 | blocks u32
 //	  block:  first u64 | slot u64 | index u32 | count u32 | state u32 | length u32 | results
 const (
-	sessionsVersion   = 1
+	sessionsVersion   = 2
 	sessionsHeadSize  = 16
 	sessionHeadSize   = 20
 	sessionBlockSize  = 32
 	sessionBufferSize = 64 << 10
 )
 
-var errSessions = errors.New("engine: malformed session table in a snapshot")
+var (
+	errSessions        = errors.New("engine: malformed session table in a snapshot")
+	errSnapshotVersion = errors.New("engine: snapshot of another version")
+)
 
 // sessionView is a frozen copy of a session table. It shares the kept replies by reference count, so making it costs
 // a few words per block and no bytes of replies.
@@ -183,11 +187,14 @@ func (t *sessionTable) readBlock(src io.Reader, s *session, h []byte) error {
 
 // readMembers decodes the configurations in front of the session table.
 func readMembers(src io.Reader) (paxos.Memberships, error) {
-	var h [4]byte
+	var h [8]byte
 	if _, err := io.ReadFull(src, h[:]); err != nil {
 		return nil, fmt.Errorf("%w: %w", errMembersSection, err)
 	}
-	n := binary.LittleEndian.Uint32(h[:])
+	if v := binary.LittleEndian.Uint32(h[:]); v != sessionsVersion {
+		return nil, fmt.Errorf("%w: its layout is %d, this build reads %d: run the build that made it", errSnapshotVersion, v, sessionsVersion)
+	}
+	n := binary.LittleEndian.Uint32(h[4:])
 	if n > membersBytesMax {
 		return nil, fmt.Errorf("%w: %d bytes", errMembersSection, n)
 	}

@@ -47,7 +47,8 @@ func DialNode(ctx context.Context, addr string, cluster wire.ClusterID, group wi
 }
 
 // Admin connects to the node at addr, asks for one administrative operation of group 1 ("status", "metrics",
-// "metrics?reset=1") and returns its JSON. When the node refuses, the error is ErrInvalid with what it says.
+// "metrics?reset=1", "members", "members add N=ADDR", "members remove N") and returns its JSON. When the node refuses, the
+// error says of which kind that is, ErrInvalid mostly, and what it says is returned as well.
 func Admin(ctx context.Context, addr string, cluster wire.ClusterID, op string) ([]byte, error) {
 	return AdminGroup(ctx, addr, cluster, 1, op)
 }
