@@ -56,13 +56,14 @@ type NodeConfig struct {
 	Node      wire.NodeID
 	Cluster   wire.ClusterID
 	Listen    string
-	Peers     map[wire.NodeID]string // all members, itself included
+	Peers     map[wire.NodeID]string // all members, itself included; of a node that joins: it and nodes that it may hear from
 	PeerAddrs map[wire.NodeID]string // where it reaches its peers, if elsewhere
 	Dir       string
 	Bootstrap bool // give an empty directory its identity
 
 	AcceptTornTail bool       // see engine.Config
 	Rejoin         bool       // see engine.Config
+	Join           bool       // see engine.Config
 	Disk           *disk.Disk // stands between the node and its files; nil: nothing does
 	Settings       Settings
 }
@@ -124,6 +125,9 @@ func (c NodeConfig) Args() []string {
 	if c.Bootstrap {
 		args = append(args, "--bootstrap")
 	}
+	if c.Join {
+		args = append(args, "--join")
+	}
 	if len(c.PeerAddrs) > 0 {
 		args = append(args, "--peer-addrs", FormatPeers(c.PeerAddrs))
 	}
@@ -175,7 +179,7 @@ func (c NodeConfig) Open(logger *slog.Logger) (*engine.Node, error) {
 		return nil, err
 	}
 	config := engine.Config{
-		Node: c.Node, Cluster: c.Cluster, Members: c.Peers, PeerAddrs: c.PeerAddrs, Listen: c.Listen, Dir: c.Dir, Bootstrap: c.Bootstrap, AcceptTornTail: c.AcceptTornTail, Rejoin: c.Rejoin,
+		Node: c.Node, Cluster: c.Cluster, Members: c.Peers, PeerAddrs: c.PeerAddrs, Listen: c.Listen, Dir: c.Dir, Bootstrap: c.Bootstrap, AcceptTornTail: c.AcceptTornTail, Rejoin: c.Rejoin, Join: c.Join,
 		NewStateMachine: machine, Fsync: policy, Window: c.Settings.Window, BatchBytes: c.Settings.BatchBytes,
 		BatchDelay: c.Settings.BatchDelay, Compress: c.Settings.Compress == "s2",
 		SnapshotBytes: c.Settings.SnapshotBytes, RetainBytes: c.Settings.RetainBytes,

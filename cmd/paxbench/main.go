@@ -84,7 +84,7 @@ Exit codes: 0 ok, 1 runtime error, 2 usage, 3 SLO missed, 4 regression, 5 safety
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newRun(a), newLoad(a), newServe(a), newProbe(a), newPipePeer(a), newWAL(a), newSim(a), newReport(a), newBenchmarks(a), newVersion(a), newCompare(a), newSlices(a), newFailover(a), newSweep(a), newSearch(a), newMetastability(a), newVerify(a), newReplay(a), newScenario(a), newSubscribe(a))
+	root.AddCommand(newRun(a), newLoad(a), newServe(a), newProbe(a), newPipePeer(a), newWAL(a), newSim(a), newReport(a), newBenchmarks(a), newVersion(a), newCompare(a), newSlices(a), newFailover(a), newSweep(a), newSearch(a), newMetastability(a), newVerify(a), newReplay(a), newScenario(a), newSubscribe(a), newMembers(a))
 	root.AddCommand(newFaultHelp())
 	root.AddCommand(newGenerate(a)) // of run --generators
 	return root

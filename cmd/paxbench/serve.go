@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/paxbench/paxbench/bench/cluster"
@@ -32,6 +34,7 @@ type serveConfig struct {
 	bootstrap  bool
 	acceptTorn bool
 	rejoin     bool
+	join       bool
 	settings   cluster.Settings
 	ready      string
 	logFormat  string
@@ -60,9 +63,16 @@ loss of all, somebody has to decide: --accept-torn-tail says that nothing acknow
 
 A replica whose log is lost or refused, or is known to be an older copy, comes back with --rejoin, once: a log that cannot be
 started from is put aside (*.lost), and the replica is suspect until a majority of the others has healed it. It takes three
-replicas at least, and the others must have their logs.`,
+replicas at least, and the others must have their logs.
+
+A node that was not among the founders of its cluster runs with --join, always, and its first time with --bootstrap as well: it is fed what
+the others have, and votes when 'paxbench members add' has made it a member. Its id is above all that were ever used. Its --peers are itself and
+some members, from which it hears first; later ones, and their addresses, it learns from the log, and --peers stays as it was, on every node. Where
+members have changed a replica without its log is replaced by a new one, which joins: --rejoin is for the founders of a cluster that has only them.`,
 		Example: `  paxbench serve --node 1 --cluster-id 7 --peers 1=127.0.0.1:7001,2=127.0.0.1:7002,3=127.0.0.1:7003 \
-    --data-dir data/1 --bootstrap`,
+    --data-dir data/1 --bootstrap
+  paxbench serve --node 4 --cluster-id 7 --peers 1=127.0.0.1:7001,2=127.0.0.1:7002,4=127.0.0.1:7004 \
+    --data-dir data/4 --join --bootstrap`,
 		Args: cobra.NoArgs,
 	}
 	fs := cmd.Flags()
@@ -70,13 +80,14 @@ replicas at least, and the others must have their logs.`,
 	fs.Var(&parsed[uint64]{kind: "id", value: &c.clusterID, parse: parseClusterID}, "cluster-id", "the cluster's id, the same on all nodes")
 	fs.StringVar(&c.listen, "listen", "", "address to listen on (default: this node's in --peers)")
 	fs.Var(&parsed[map[wire.NodeID]string]{kind: "peers", value: &c.peers, parse: cluster.ParsePeers}, "peers",
-		"all nodes of the cluster, this one included: 1=host:port,2=host:port,...")
+		"the founding nodes of the cluster, this one included: 1=host:port,2=host:port,...; with --join, see above")
 	fs.Var(&parsed[map[wire.NodeID]string]{kind: "peers", value: &c.peerAddrs, parse: cluster.ParsePeers}, "peer-addrs",
 		"where this node reaches other nodes, if elsewhere than clients do, in the form of --peers")
 	fs.StringVar(&c.dir, "data-dir", "", "this node's directory: its log, snapshots and identity")
 	fs.BoolVar(&c.acceptTorn, "accept-torn-tail", false, "the end of the log, if it is not whole, was torn by a power loss and never acknowledged: cut it, and vote")
 	fs.BoolVar(&c.rejoin, "rejoin", false, "the log is lost, refused or an older copy: come back without a vote, and get it from a majority of the others")
 	fs.BoolVar(&c.bootstrap, "bootstrap", false, "first start of this node: give the empty data directory its identity")
+	fs.BoolVar(&c.join, "join", false, "this node was not among the founding ones: 'paxbench members add' makes it a member. For all its life")
 	engineFlags(fs, &c.settings)
 	fs.Var(&choice{value: &c.ready, choices: []string{"text", "json"}}, "ready", "form of the line printed once the node listens")
 	fs.Var(&choice{value: &c.logFormat, choices: []string{"text", "json"}}, "log-format", "form of the log")
@@ -103,6 +114,12 @@ func (c *serveConfig) check() error {
 		return usagef("--rejoin says that the log is lost: it goes neither with --bootstrap, a first start, nor with --accept-torn-tail, which says that nothing is")
 	case c.rejoin && len(c.peers) < 3:
 		return usagef("--rejoin takes a cluster of three at least: a majority of the others has to give the vote back")
+	case c.join:
+		if err := c.checkJoin(); err != nil {
+			return err
+		}
+	}
+	switch {
 	case c.withDisk && !c.withParent:
 		return usagef("--with-disk-control goes with --with-parent")
 	case c.dir == "":
@@ -122,6 +139,22 @@ func (c *serveConfig) check() error {
 	return nil
 }
 
+// checkJoin refuses what a node that joins cannot be started with.
+func (c *serveConfig) checkJoin() error {
+	last := slices.Max(slices.Collect(maps.Keys(c.peers)))
+	switch {
+	case c.rejoin:
+		return usagef("--rejoin gives founders their vote back; a node with --join is replaced: %s", c.replaced())
+	case c.settings.Mode != "multi" || c.settings.Learn != "one":
+		return usagef("--join: in mode %s with --learn %s the members are fixed; the cluster has to run with --mode multi --learn one", c.settings.Mode, c.settings.Learn)
+	case len(c.peers) < 2:
+		return usagef("--join needs in --peers, beside this node, a member at least from which it hears: 1=host:port,%d=host:port", c.node)
+	case c.bootstrap && wire.NodeID(c.node) != last:
+		return usagef("--join --bootstrap: node %d is not above node %d of --peers; ids are never used again, so a new node has one above all that were used", c.node, last)
+	}
+	return nil
+}
+
 func serve(a *app, c *serveConfig) error {
 	if err := c.check(); err != nil {
 		return err
@@ -134,7 +167,7 @@ func serve(a *app, c *serveConfig) error {
 	a.begin()
 	nc := cluster.NodeConfig{
 		Node: wire.NodeID(c.node), Cluster: wire.ClusterID(c.clusterID), Listen: c.listen, Peers: c.peers, PeerAddrs: c.peerAddrs,
-		Dir: c.dir, Bootstrap: c.bootstrap, AcceptTornTail: c.acceptTorn, Rejoin: c.rejoin, Settings: c.settings,
+		Dir: c.dir, Bootstrap: c.bootstrap, AcceptTornTail: c.acceptTorn, Rejoin: c.rejoin, Join: c.join, Settings: c.settings,
 	}
 	if c.withDisk {
 		nc.Disk = disk.New()
@@ -229,18 +262,27 @@ func explainOpen(err error, c *serveConfig) error {
 		hint = "another process listens there: stop it, or give this node another address in --peers on every node"
 	case errors.Is(err, wal.ErrInUse):
 		hint = "stop the other process, or check --node and --data-dir"
+	case errors.Is(err, wal.ErrNotBootstrapped) && c.join:
+		hint = "if this node has never run, start it once with --bootstrap as well; if it has, its data is gone: " + c.replaced()
 	case errors.Is(err, wal.ErrNotBootstrapped):
 		hint = "if this node has never run, start it once with --bootstrap; if it has, its data is gone: start it once with --rejoin"
 	case errors.Is(err, wal.ErrHistory):
 		hint = "leave out --bootstrap: the node has run before"
 	case errors.As(err, &identity):
-		hint = "check --node, --cluster-id, --peers and --data-dir"
+		hint = "check --node, --cluster-id, --peers, --mode, --quorum, --join and --data-dir"
 	case errors.As(err, &torn):
 		hint = "if this follows a power loss, start once with --accept-torn-tail"
+	case errors.As(err, &corrupt) && c.join:
+		hint = fmt.Sprintf("'paxbench wal verify %s' shows what is damaged; the node must not run on it: %s", c.dir, c.replaced())
 	case errors.As(err, &corrupt):
 		hint = fmt.Sprintf("'paxbench wal verify %s' shows what is damaged; the node must not run on it: start it once with --rejoin", c.dir)
 	default:
 		return err
 	}
 	return fmt.Errorf("%w\n  %s", err, hint)
+}
+
+// replaced is the way out for a node that has lost its votes where members have changed.
+func (c *serveConfig) replaced() string {
+	return fmt.Sprintf("remove it ('paxbench members remove %d') and add a new node, with an empty directory and an id above all that were used", c.node)
 }

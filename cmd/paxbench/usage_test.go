@@ -149,6 +149,28 @@ func TestUsageErrors(t *testing.T) {
 		{"serve --peers 1=a:1,1=b:2", "named twice"},
 		{"serve --node 1 --cluster-id 7 --peers 1=a:1 --data-dir x --listen a:http", "port must be a number"},
 		{"serve --node 1 --cluster-id 7 --peers 1=a:1 --data-dir x --pprof here", "--pprof"},
+		{"serve --node 4 --cluster-id 7 --peers 4=d:4 --data-dir x --join", "a member at least from which it hears"},
+		{"serve --node 4 --cluster-id 7 --peers 1=a:1,4=d:4,5=e:5 --data-dir x --join --bootstrap", "node 4 is not above node 5"},
+		{"serve --node 4 --cluster-id 7 --peers 1=a:1,2=b:2,4=d:4 --data-dir x --join --rejoin", "'paxbench members remove 4'"},
+		{"serve --node 4 --cluster-id 7 --peers 1=a:1,4=d:4 --data-dir x --join --mode basic", "in mode basic with --learn one the members are fixed"},
+		{"serve --node 4 --cluster-id 7 --peers 1=a:1,4=d:4 --data-dir x --join --learn all", "--mode multi --learn one"},
+		{"serve --node 4 --cluster-id 7 --peers 1=a:1,4=d:4 --join", "serve needs --data-dir"},
+		{"members", "members needs --targets"},
+		{"members list", "members needs --targets"},
+		{"members --targets 127.0.0.1:1", "members needs --cluster-id"},
+		{"members lsit", `unknown operation "lsit"; did you mean "list"?`},
+		{"members list 3", "takes nothing more"},
+		{"members add", "takes one node, N=HOST:PORT"},
+		{"members add 4", "no '='"},
+		{"members add 4=nowhere", "host:port"},
+		{"members add 4=a:0", "port must be a number other than 0"},
+		{"members add 4=a:1,5=b:1", "one node at a time"},
+		{"members add 0=a:1", "whole numbers from 1"},
+		{"members remove", "takes one node id"},
+		{"members remove 0", "whole numbers from 1"},
+		{"members remove 2 3", "takes one node id"},
+		{"members remove 2 --targets 127.0.0.1:1 --cluster-id 7 --timeout 0s", "--timeout 0s: it must be above 0s"},
+		{"members remove 2 --targets 127.0.0.1:1 --cluster-id 7 --format xml", "text, json"},
 		{"wal", ""},
 		{"wal inspct", `did you mean "inspect"`},
 		{"wal inspect", "needs a node's data directory"},
@@ -259,7 +281,7 @@ func TestEnvironment(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	code, out, _ := call(nil)
-	for _, want := range []string{"run", "serve", "load", "probe", "wal", "report", "version", "130 interrupted"} {
+	for _, want := range []string{"run", "serve", "load", "probe", "wal", "report", "version", "members", "130 interrupted"} {
 		if code != exitOK || !strings.Contains(out, want) {
 			t.Errorf("exit %d, no %q in:\n%s", code, want, out)
 		}
