@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -373,5 +377,51 @@ func TestMembersText(t *testing.T) {
 		if err := m.text(&b); err != nil || b.String() != want {
 			t.Errorf("%v\n%s\nwant\n%s", err, b.String(), want)
 		}
+	}
+}
+
+// What can go wrong: a change that is under way when the leader dies, or when its caller gives up, is called not done, and a script asks
+// for it again; or is asked for again by the command itself.
+func TestMembersMayBeDone(t *testing.T) {
+	t.Parallel()
+	addr := freeAddrs(t, 1)[0]
+	dir := filepath.Join(t.TempDir(), "data")
+	bootstrap := []string{"--bootstrap"}
+	for want, end := range map[int]func(s *server, command *os.Process){
+		exitRuntime:     func(s *server, _ *os.Process) { s.cmd.Process.Kill() },
+		exitInterrupted: func(_ *server, command *os.Process) { command.Signal(os.Interrupt) },
+	} {
+		s := startServer(t, serveArgs(1, dir, "1="+addr, bootstrap...)...)
+		bootstrap = nil
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		until := func(want error) { // what a leader says of a change that makes no sense: that, or that another one is under way
+			for {
+				if _, err := client.Admin(ctx, addr, 7, "members add 1="+addr); errors.Is(err, want) {
+					return
+				} else if ctx.Err() != nil {
+					t.Fatalf("%v, want %v\n%s", err, want, s.log)
+				}
+			}
+		}
+		until(client.ErrInvalid)                                                                                                    // it leads, and nothing is under way
+		cmd := exec.Command(program, "members", "add", "2=127.0.0.1:1", "--targets", addr, "--cluster-id", "7", "--format", "json") // nobody is there
+		var out, errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		until(client.ErrBusy)
+		end(s, cmd.Process)
+		cmd.Wait()
+		var m membersAnswer
+		if err := json.Unmarshal(out.Bytes(), &m); err != nil {
+			t.Fatalf("%v: %s", err, out.String())
+		}
+		if code := cmd.ProcessState.ExitCode(); code != want || m.Outcome != outcomeUnknown || m.Error == "" || !strings.Contains(errs.String(), "MAY BE DONE") {
+			t.Errorf("exit %d, want %d, %+v\n%s", code, want, m, errs.String())
+		}
+		s.cmd.Process.Kill()
+		s.cmd.Wait()
 	}
 }
