@@ -76,6 +76,7 @@ const (
 	IncarnationIgnored
 	LeaseWithoutDrift // in the simulator it takes clocks at their bounds and an election at the very end of a lease
 	LeftOutBallotsReused
+	BackAtOnce
 	// Those below are of modes other than multi.
 	SlotPromiseNotRecorded
 	SlotBallotsAnnounce
@@ -111,6 +112,7 @@ var names = [bugs]string{
 	"recovered records not made durable", "torn tail not wiped", "snapshot's name not synced",
 	"received part kept after a failed sync", "segments given up by a mark that found no room", "rotten snapshot never replaced", "rejoined node votes",
 	"incarnation ignored", "lease without drift", "ballots left out by a healed node are used after a restart",
+	"restarted node votes before others have told what they saw of it",
 	"promise for one slot not recorded", "watermark taken with a ballot of one slot", "word of a choice taken for a vote at another ballot",
 	"vote told for a slot that was trimmed", "refused vote raises the promise",
 	"quorums that need not intersect",
