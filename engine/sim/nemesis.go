@@ -386,6 +386,8 @@ func (n *nemesis) rotten(p *proc) {
 				n.recovers(p, d)
 			case errors.As(err, &missing):
 				n.w.counts["damaged snapshots refused"]++
+			case p.suspicion.rotted && refusal(err): // for what decayed under the node as well
+				n.w.counts["damaged snapshots beside decayed logs refused"]++
 			default:
 				n.w.fail("S15", p.id, 0, "with its newest snapshot damaged: %v", err)
 			}
