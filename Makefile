@@ -82,7 +82,7 @@ sim: ## simulated clusters with faults: SEEDS=10000 schedules from SEED=1 on, or
 	$(GO) run ./cmd/paxbench sim $(if $(REPLAY),--trace,--seeds $(SEEDS)) --seed $(or $(SEED),1) $(SIMFLAGS)
 
 planted: ## known bugs, one at a time, that the simulator, the core's schedules and the enumerations of disk faults must find
-	$(GO) test -count 1 -tags planted -run '^TestPlanted$$' -v ./engine/paxos ./engine/paxos/conform ./engine/wal ./engine/snapshot
+	$(GO) test -count 1 -tags planted -run '^TestPlanted$$' -v ./engine ./engine/transport ./engine/paxos ./engine/paxos/conform ./engine/wal ./engine/snapshot
 	$(GO) test -count 1 -tags planted -timeout 60m -run '^TestPlanted$$' -v ./engine/sim -args -sim.seeds=2000
 	$(GO) test -count 1 -tags planted -timeout 60m -run '^TestPlanted$$' -v ./engine/sim/explore
 

@@ -461,7 +461,7 @@ func (a *applier) answerTo(q *query) wire.Answer {
 
 // restore replaces state and sessions by those of a snapshot. Any error leaves them unusable.
 func (a *applier) restore(f *snapshot.File) error {
-	if f.Meta.Slot <= a.applied {
+	if f.Meta.Slot <= a.applied && !plant.Is(plant.StaleSnapshotInstalled) {
 		return nil // this replica got there by itself
 	}
 	body, err := f.Open()

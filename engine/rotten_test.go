@@ -39,7 +39,14 @@ func (c *cluster) rotSnapshots(id wire.NodeID, count int) (slot wire.Slot) {
 // What can go wrong: the snapshots of a group rot while it is idle. No slot is applied, so none is ever due, and a follower that
 // needs one waits for ever, although everybody's state is whole.
 func TestRottenSnapshotsAreReplaced(t *testing.T) {
-	c := newCluster(t, 3, false, smallSnapshots)
+	c, installed := idleRot(t)
+	c.equal(1)
+	eventually(t, "a snapshot is installed", installed)
+}
+
+// idleRot starts a follower that needs a snapshot, when all that the others have has rotted. installed says whether it got one.
+func idleRot(t *testing.T) (c *cluster, installed func() bool) {
+	c = newCluster(t, 3, false, smallSnapshots)
 	c.propose("before")
 	leader := c.leader()
 	away := c.followers(leader)[0].c.Node
@@ -52,9 +59,8 @@ func TestRottenSnapshotsAreReplaced(t *testing.T) {
 		eventually(t, "snapshots rest", func() bool { return len(n.Group(1).snapBusy) == 0 })
 		c.rotSnapshots(id, snapshotsKept)
 	}
-	c.start(away)
-	c.equal(1)
-	eventually(t, "a snapshot is installed", func() bool { return c.nodes[away].Group(1).Metrics().SnapInstalls > 0 })
+	n := c.start(away)
+	return c, func() bool { return n.Group(1).Metrics().SnapInstalls > 0 }
 }
 
 // What can go wrong: a node starts from an older snapshot because the newest has rotted, nothing is applied afterwards, and the

@@ -129,6 +129,9 @@ func (a *applier) snapshot() {
 		g: a.g, view: view, sessions: a.sessions.view(), members: a.members, trim: trim, rotten: rotten,
 		meta: snapshot.Meta{Cluster: a.g.node.c.Cluster, Group: a.g.id, Slot: a.applied, Ballot: a.ballot},
 	}
+	if plant.Is(plant.BatchAppliedAgain) {
+		j.meta.Slot--
+	}
 	a.g.spawn(j.run)
 }
 

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/paxbench/paxbench/engine"
 	"github.com/paxbench/paxbench/wire"
@@ -88,6 +89,9 @@ func (m *KV) Apply(s wire.Slot, b wire.Batch, out *engine.Replies) {
 				if plant.Is(plant.RandomInApply) && plant.OneIn(100) {
 					m.result = append(m.result, 0)
 				}
+				if plant.Enabled {
+					m.result = varies(m.result)
+				}
 				out.Append(m.result)
 			}
 		}
@@ -97,6 +101,22 @@ func (m *KV) Apply(s wire.Slot, b wire.Batch, out *engine.Replies) {
 	m.slot = s
 	m.commands += uint64(b.Commands())
 	m.hash.addRun(s, b, out)
+}
+
+// varies is for planted bugs: results that are not a function of the command and the state.
+func varies(result []byte) []byte {
+	if plant.Is(plant.ClockInApply) && time.Now().UnixNano()/100%100 == 0 {
+		return append(result, 0)
+	}
+	if plant.Is(plant.MapOrderInApply) {
+		for k := range map[int]bool{0: true, 1: true, 2: true, 3: true} {
+			if k == 0 {
+				result = append(result, 0)
+			}
+			break
+		}
+	}
+	return result
 }
 
 // Bounds on the values returned to one block and to one run, in bytes. Without them many short gets of one long value

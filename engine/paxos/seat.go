@@ -17,6 +17,9 @@ func refuses(promised, b wire.Ballot) bool {
 	if plant.Is(plant.TieWithoutNode) {
 		return b.Counter() < promised.Counter()
 	}
+	if plant.Is(plant.EqualBallotRefused) {
+		return b <= promised
+	}
 	return b < promised
 }
 

@@ -127,9 +127,8 @@
 // With the build tag planted one known mistake at a time is put into the engine (package wire/plant), and the test Planted
 // demands that it is found: make planted.
 //
-// make planted prints a table: bug, property, seed, event, schedules, and whether a continuous property found it. Of FAULTS.md,
-// section 3, these are not planted here: changes of the membership (found by the schedules of engine/paxos), lengths on the wire (package wire's
-// fuzzing), zero length at the end of a file and sync of a name (found by the enumerations of engine/wal and engine/snapshot).
+// make planted prints a table: bug, property, seed, event, schedules, and whether a continuous property found it. Which mistake of
+// FAULTS.md, section 3, is which bug, and who finds it, stands in package wire/plant.
 //
 // # What is not here
 //

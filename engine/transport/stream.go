@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // rejection is the end of a connection through the other side's fault.
@@ -115,6 +116,9 @@ func (in *input) frame(br *bufio.Reader, limit, step int) (*wire.Buffer, wire.He
 
 // readWhole reads size bytes, growing its buffer with what has come.
 func readWhole(br *bufio.Reader, size, step int) (*wire.Buffer, error) {
+	if plant.Is(plant.LengthBelieved) {
+		step = size
+	}
 	f := wire.Get(min(size, step))
 	for {
 		n := min(size, f.Cap())

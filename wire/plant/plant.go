@@ -11,6 +11,46 @@
 //	go build -tags planted -ldflags "-X 'github.com/paxbench/paxbench/wire/plant.preset=slow apply'" ./cmd/paxbench
 //
 // To add one: a name here, an `if plant.Is(plant.Name)` where the mistake would be made, nothing else.
+//
+// # Which mistake is which bug, and who finds it
+//
+// FAULTS.md, section 3. "sim" is the schedules of engine/sim, "explore" every state of engine/sim/explore, "core" the schedules and
+// stories of engine/paxos, "conform" the suite of engine/paxos/conform; the others are tests of the package named.
+//
+//	Accepted sent before fsync ends              AckBeforeSync                              sim, explore, conform
+//	promise not persisted                        PromiseNotRecorded, SlotPromiseNotRecorded sim, explore; core
+//	ack covers records queued after the sync     AckCoversLaterWork                         sim
+//	Accept that does not raise the promise       AcceptKeepsPromise                         sim, explore, conform
+//	< for <= on ballots                          EqualBallotRefused                         sim
+//	a node's reply counted twice                 VotesCountedTwice, FastVotesTwice          sim, explore, core, conform; core
+//	ballot reused after restart                  BallotNotRecorded, LeftOutBallotsReused    sim, explore; core
+//	tie without node id                          TieWithoutNode                             sim, explore, conform
+//	new leader skips gap slots                   GapsSkipped                                sim, explore
+//	commit over holes                            AnnouncedBeyondPrefix                      sim, explore
+//	learns beyond the verified prefix            LearnsOtherBallots                         sim, explore
+//	reply too early, or another's result         ReplyBeforeChosen, RepliesSwapped          sim
+//	partial batch applied, then crash            BatchAppliedAgain                          sim
+//	dedup table missing from the snapshot        SessionsNotInSnapshot                      sim
+//	dedup checked at propose only                RepeatExecuted (none is checked there)     sim
+//	lease counted from receive time              LeaseFromReceipt                           sim, core
+//	lease without drift                          LeaseWithoutDrift                          core
+//	new leader serves reads too early            ReadBeforeBarrier, LeaseBeforeBarrier      sim, explore; sim, core
+//	log trimmed past the durable snapshot        TrimBeforeSnapshot                         sim
+//	snapshot renamed without fsync               RenameBeforeSync                           sim, snapshot
+//	install races apply, stale snapshot          StaleSnapshotInstalled                     sim
+//	install lowers the promise                   InstallForgetsPromise                      sim
+//	zero length = end of file                    ZeroIsEnd                                  wal
+//	fsync error retried                          SyncRetried                                sim, wal
+//	wiped acceptor votes as new                  EmptyDirectoryVotes, RejoinVotes           sim, wal; wal
+//	the same of a damaged log, an older copy     SuspectVotes, BackAtOnce                   sim, core; core
+//	configuration active at proposal             ConfigAtProposal                           core
+//	today's quorum for an old slot               TodaysQuorum                               core
+//	configuration missing from the snapshot      MembersNotInSnapshot                       core
+//	map iteration, time.Now, chance in apply     MapOrderInApply, ClockInApply, RandomInApply  sim
+//	heartbeat independent of the disk            StalledDiskLeads                           sim
+//	allocation from a length on the wire         LengthBelieved                             transport
+//	promises carried over into the next round    PromisesCarriedOver                        sim, explore, conform
+//	ballot read again when the write ends        BallotReadLate                             sim, explore
 package plant
 
 // Bug is a mistake that somebody has made in an engine of this kind (FAULTS.md, section 3).
@@ -57,6 +97,11 @@ const (
 	LeaseBeforeBarrier
 	LeaseNotRechecked
 	GrantForgotten
+	EqualBallotRefused
+	ClockInApply
+	MapOrderInApply
+	BatchAppliedAgain
+	StaleSnapshotInstalled
 	simulated
 
 	// Those below take a fault that the simulator's disks do not have, or one at the very operation, and are found by the
@@ -71,6 +116,9 @@ const (
 	TrimMarkForgotten
 	RottenSnapshotKept
 	RejoinVotes
+
+	// This one is found by the test of engine/transport.
+	LengthBelieved
 
 	// Those below are found by the schedules and stories of engine/paxos.
 	IncarnationIgnored
@@ -108,9 +156,12 @@ var names = [bugs]string{
 	"write lost", "acks of a snapshot ignored", "sessions unbounded",
 	"suspect votes", "healing counts the healed", "expired block proposed",
 	"lease counted from receive time", "lease before the barrier", "lease not re-checked after a pause", "grant forgotten at restart",
+	"ballot refused that equals the promise", "wall clock in apply", "order of a map in apply", "batch applied before a crash applied again",
+	"stale snapshot installed",
 	"", "zeros taken for the end of the log", "segment's name not synced", "segment reused before the trim is durable",
 	"recovered records not made durable", "torn tail not wiped", "snapshot's name not synced",
 	"received part kept after a failed sync", "segments given up by a mark that found no room", "rotten snapshot never replaced", "rejoined node votes",
+	"memory given for a length on the wire",
 	"incarnation ignored", "lease without drift", "ballots left out by a healed node are used after a restart",
 	"restarted node votes before others have told what they saw of it",
 	"promise for one slot not recorded", "watermark taken with a ballot of one slot", "word of a choice taken for a vote at another ballot",
