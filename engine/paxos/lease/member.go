@@ -64,7 +64,6 @@ type Member struct {
 
 	// Acceptor.
 	promised wire.Ballot
-	accepted wire.Ballot // of the grant
 	grant    Grant
 
 	// Asker.

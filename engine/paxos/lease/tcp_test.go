@@ -1,7 +1,6 @@
 package lease_test
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -162,7 +161,7 @@ func TestOverTCP(t *testing.T) {
 	delete(members, second)
 	gone := time.Now()
 	third := owner(second)
-	t.Log(fmt.Sprintf("owners %d, released to %d, which vanished; %d after %v", first, second, third, time.Since(gone).Round(time.Millisecond)))
+	t.Logf("owners %d, released to %d, which vanished; %d after %v", first, second, third, time.Since(gone).Round(time.Millisecond))
 	if l, err := net.Listen("tcp", peers[second]); err == nil { // it may be taken by now
 		members[second] = listen(t, second, peers, l, false, span)
 		back := time.Now()
