@@ -229,7 +229,7 @@ func (r *Replica) onAcceptSlot(m *wire.Message, from int) {
 	if plant.Is(plant.SlotBallotsAnnounce) {
 		r.noteChosen(m.Ballot, m.Chosen)
 	}
-	r.settle(m.Slot, e)
+	r.settle(m.Slot, e, e.votes.nodes.size())
 	r.overtaken(m.Slot, m.Ballot)
 	r.learnAnnounced()
 }

@@ -457,7 +457,7 @@ func (r *Replica) onChosen(m *wire.Message) {
 			if plant.Is(plant.ChosenTakenForAnyVote) && e.frame != nil {
 				e.votes.ballot = e.ballot
 			}
-			r.settle(s, e)
+			r.settle(s, e, e.votes.nodes.size())
 		}
 		if r.basic != nil {
 			r.basic.used = max(r.basic.used, s)

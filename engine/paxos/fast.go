@@ -315,7 +315,7 @@ func (r *Replica) onAcceptFast(m *wire.Message, from int) {
 	} else if r.vote(m) {
 		r.raiseSlot(e, m.Ballot)
 		r.acked(from, m.Ballot, m.Slot, 0)
-		r.settle(m.Slot, e)
+		r.settle(m.Slot, e, e.votes.nodes.size())
 	}
 	r.learnAnnounced()
 }

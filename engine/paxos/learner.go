@@ -201,15 +201,15 @@ func (r *Replica) counted(s wire.Slot, b wire.Ballot, i int) {
 	if b > e.votes.ballot {
 		e.votes.reset(b)
 	}
-	if c := r.configOf(s); c.nodes.has(i) && e.votes.add(b, i) >= c.accept {
-		r.settle(s, e)
+	if r.configOf(s).nodes.has(i) {
+		r.settle(s, e, e.votes.add(b, i))
 	}
 }
 
-// settle marks slot s as chosen if a quorum voted there and this replica has the value: that of its own vote at the
-// quorum's ballot, or at a higher one, which is for the same value (P2b).
-func (r *Replica) settle(s wire.Slot, e *entry) {
-	if e.chosen || e.frame == nil || e.votes.nodes.size() < r.configOf(s).accept || e.ballot < e.votes.ballot {
+// settle marks slot s as chosen if votes, how many of them are counted at one ballot, are a quorum and this replica has the value:
+// that of its own vote at the quorum's ballot, or at a higher one, which is for the same value (P2b).
+func (r *Replica) settle(s wire.Slot, e *entry, votes int) {
+	if e.chosen || e.frame == nil || votes < r.configOf(s).accept || e.ballot < e.votes.ballot {
 		return
 	}
 	b, told := e.votes.ballot, e.told

@@ -33,7 +33,7 @@ func TestPlanted(t *testing.T) {
 		{plant.PromisesCarriedOver, "one", "T", harm, "takeover"},
 		{plant.GapsSkipped, "gap", "L", nil, ""},
 		{plant.AnnouncedBeyondPrefix, "one", "S7", harm, "one"},
-		{plant.LearnsOtherBallots, "watermark", "S7", harm, "watermark"},
+		{plant.LearnsOtherBallots, "watermark", "BUG", harm, "watermark"},
 		{plant.LowestVoteWins, "back", "S4", harm, "back"},
 		{plant.BarrierOverVotes, "takeover", "S4", harm, "takeover"},
 		{plant.BallotReadLate, "turns", "S3", nil, ""},
