@@ -1,14 +1,16 @@
 // Command etcdraft37 is a node (package node) with etcd's raft 3.7: a module of its own, because a program holds one version of a
-// module, and package main has 3.6. Its replicas are those of the adapter for 3.6, in terms of 3.7's messages, which are
-// pointers to structures of google.golang.org/protobuf.
+// module, and package main has 3.6. Its replicas are raftkit's, as those of 3.6 are.
 package main
 
 import (
 	"fmt"
 	"os"
 
+	"go.etcd.io/raft/v3/raftpb"
+
 	"github.com/paxbench/paxbench/bench/peers/node"
 	"github.com/paxbench/paxbench/bench/peers/peer"
+	"github.com/paxbench/paxbench/bench/peers/raftkit"
 )
 
 func main() {
@@ -18,6 +20,6 @@ func main() {
 		os.Exit(2)
 	}
 	os.Exit(node.Main(text, func(name string) (peer.Engine, error) {
-		return peer.Engine{Name: name, NoFsync: true, Open: func(c peer.Config) (peer.Replica, error) { return open(c) }}, nil
+		return peer.Engine{Name: name, NoFsync: true, Open: func(c peer.Config) (peer.Replica, error) { return raftkit.Open[*raftpb.Message](c, codec, open) }}, nil
 	}))
 }

@@ -1,5 +1,6 @@
-// Package raftkit is what the adapters of several versions of etcd's raft have in common: a transport for its messages, whatever
-// type they are of, and the operations under way.
+// Package raftkit is what the adapters of several versions of etcd's raft have in common, which is everything but what speaks the
+// types of one version (Raft): a replica's goroutines, a transport for messages of whatever type, and the operations under way.
+// A program holds one version of a module, so each version's program links this package with its own Raft.
 package raftkit
 
 import (
