@@ -240,11 +240,9 @@ func (r *Replica) vote(m *wire.Message) bool {
 	if m.Slot <= r.trimmed {
 		return true
 	}
-	if e := r.log.get(m.Slot); (e == nil || !e.chosen && e.ballot != m.Ballot) && r.full(m.Slot) {
+	if e := r.log.get(m.Slot); (e == nil || !e.chosen && e.ballot != m.Ballot) && r.full(m.Slot) && !e.fits(m.Frame) {
 		r.refused++
-		if m.Scope == wire.ScopeRange {
-			r.Missed(m.Ballot, m.Slot)
-		}
+		r.Missed(m.Ballot, m.Slot)
 		return false
 	}
 	e := r.log.ensure(m.Slot)

@@ -327,7 +327,7 @@ func (r *Replica) onOffer(m *wire.Message, from int, e *entry) {
 	case e.frame != nil && e.ballot == m.Ballot && e.tag() != m.Value.Tag() && !plant.Is(plant.FastVotesTwice):
 		r.collided(m, e)
 	case e.frame != nil && e.ballot == m.Ballot && e.tag() == m.Value.Tag():
-	case r.full(m.Slot):
+	case r.full(m.Slot) && !e.fits(m.Frame):
 		r.refused++
 		return
 	default:

@@ -30,9 +30,17 @@ type fetchState struct {
 // would take one slot for each of the leader's repeats: so it was for seconds after an election with many open slots.
 func (r *Replica) Missed(b wire.Ballot, s wire.Slot) {
 	r.begin()
-	if r.fetch.again = true; b == r.ballot && r.fast == nil && s > r.chosen && s-r.chosen <= wire.SlotsAheadMax {
+	if r.fetch.again = true; b == r.proposing() && r.basic == nil && s > r.chosen && s-r.chosen <= wire.SlotsAheadMax {
 		r.fetch.missed = max(r.fetch.missed, s)
 	}
+}
+
+// proposing is the ballot at which the leader that is followed, or this one, proposes again what others may have offered.
+func (r *Replica) proposing() wire.Ballot {
+	if r.fast != nil {
+		return classicOf(r.ballot)
+	}
+	return r.ballot
 }
 
 // noteChosen takes the word of ballot b's leader that every slot up to s is chosen.
@@ -89,16 +97,17 @@ func (r *Replica) ChosenAt(s wire.Slot) (c Chosen, ok bool) {
 // source is who has chosen slots that this replica lacks, and up to which one: the leader it follows, or, where values are chosen
 // without one, whoever said so.
 func (r *Replica) source() (from wire.NodeID, upTo wire.Slot) {
-	if r.basic != nil || r.fast != nil && (r.leader == r.c.Self || r.leader == 0 || r.told.upTo <= r.chosen) {
-		return r.whoIsAhead()
+	upTo = r.told.upTo
+	if r.hasRoom() { // else what is not chosen yet would be refused again
+		upTo = max(upTo, r.fetch.missed)
 	}
-	if r.leader == r.c.Self {
+	switch {
+	case r.basic != nil, r.fast != nil && (r.leader == r.c.Self || r.leader == 0 || upTo <= r.chosen):
+		return r.whoIsAhead()
+	case r.leader == r.c.Self:
 		return 0, 0
 	}
-	if !r.hasRoom() { // what is not chosen yet would be refused again
-		return r.leader, r.told.upTo
-	}
-	return r.leader, max(r.told.upTo, r.fetch.missed)
+	return r.leader, upTo
 }
 
 // checkFetch runs once a tick on a follower: a gap that nothing in flight has filled for two ticks is asked for, and so is what
@@ -138,7 +147,7 @@ func (r *Replica) sendFetch() {
 }
 
 // onFetch sends a lagging replica the chosen values it asks for. Any replica that has them may: what is chosen is chosen. Those
-// that are still proposed here it is asked again to vote for.
+// that this leader still proposes it is asked again to vote for; values that others offer come again from there.
 func (r *Replica) onFetch(m *wire.Message, from int) {
 	if m.Slot == 0 {
 		return
@@ -153,11 +162,11 @@ func (r *Replica) onFetch(m *wire.Message, from int) {
 		sent += e.frame.Len()
 		r.teach(m.From, s, e)
 	}
-	if r.role != Leader || r.fast != nil { // values that others offer come again from those
+	if r.role != Leader {
 		return
 	}
-	for s := max(m.Slot, r.chosen+1); s <= min(m.Until, r.next-1, m.Slot+fetchSlots) && sent < 2*fetchBytes; s++ {
-		if e := r.log.get(s); !e.votes.nodes.has(from) {
+	for s := max(m.Slot, r.chosen+1); s <= min(m.Until, r.log.last(), m.Slot+fetchSlots) && sent < 2*fetchBytes; s++ {
+		if e := r.log.get(s); e.frame != nil && e.ballot == r.proposing() && !e.votes.nodes.has(from) {
 			sent += e.frame.Len()
 			r.resent++
 			r.sendFrame(m.From, e.frame.Retain(), 0)
@@ -239,7 +248,7 @@ func (r *Replica) onLearn(m *wire.Message) {
 	if m.Slot <= r.chosen {
 		return
 	}
-	if r.full(m.Slot) {
+	if r.full(m.Slot) && !r.log.get(m.Slot).fits(m.Frame) {
 		r.refused++
 		return
 	}

@@ -103,6 +103,11 @@ func (l *slotLog) put(e *entry, f *wire.Buffer, b wire.Ballot) {
 	}
 }
 
+// fits says that f takes no more room in slot e than what it would replace; e may be nil.
+func (e *entry) fits(f *wire.Buffer) bool {
+	return e != nil && e.frame != nil && f.Len() <= e.frame.Len()
+}
+
 // dropTo forgets the slots up to and including s.
 func (l *slotLog) dropTo(s wire.Slot) {
 	for l.count > 0 && l.base <= s {
