@@ -183,6 +183,14 @@ func (w *world) beyond() {
 	}
 }
 
+// prefixes is how many slots are chosen without a gap, in all groups.
+func (w *world) prefixes() (n wire.Slot) {
+	for _, o := range w.oracles {
+		n += o.prefix
+	}
+	return n
+}
+
 // calmDown ends the faults, and brings everybody up and back to a vote.
 func (w *world) calmDown() {
 	w.nemesis.over = true

@@ -354,11 +354,8 @@ func (n *nemesis) damage(b []byte, from, to int64) {
 }
 
 // rotten flips a bit in the newest snapshot. The node must pass it over: start from an older one and the log, or say that slots
-// are missing (FAULTS.md F17, F27). Not if its log may be damaged as well: it would be refused for that.
+// are missing (FAULTS.md F17, F27).
 func (n *nemesis) rotten(p *proc) {
-	if p.suspicion.fresh {
-		return
-	}
 	p.crash(false)
 	image := p.disk.mem.Clone()
 	names, err := image.List(p.disk.snapDir())
@@ -386,7 +383,7 @@ func (n *nemesis) rotten(p *proc) {
 				n.recovers(p, d)
 			case errors.As(err, &missing):
 				n.w.counts["damaged snapshots refused"]++
-			case p.suspicion.rotted && refusal(err): // for what decayed under the node as well
+			case p.suspicion.rotted && refusal(err): // for what its disk has lost as well
 				n.w.counts["damaged snapshots beside decayed logs refused"]++
 			default:
 				n.w.fail("S15", p.id, 0, "with its newest snapshot damaged: %v", err)

@@ -196,7 +196,7 @@ func (p *proc) restartLater() { p.restartWithin(600 * time.Millisecond) }
 func (p *proc) restartWithin(most time.Duration) {
 	life := p.life
 	p.w.after(p.w.between(time.Millisecond, most), func() {
-		if p.life == life && p.d == nil && !p.stays {
+		if p.life == life && p.d == nil && !p.stays && !p.lost {
 			p.disk.armed = 0
 			p.start(false)
 		}
