@@ -91,12 +91,8 @@ type Summary struct {
 // JSON writes the report.
 func (r *Report) JSON(w io.Writer) error {
 	out := *r
-	if out.Reasons == nil {
-		out.Reasons = []string{}
-	}
-	if out.Metrics == nil {
-		out.Metrics = []Metric{}
-	}
+	out.Reasons = table.List(out.Reasons)
+	out.Metrics = table.List(out.Metrics)
 	return table.JSON(w, &out)
 }
 

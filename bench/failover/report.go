@@ -1,7 +1,6 @@
 package failover
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -46,19 +45,9 @@ type Distribution struct {
 
 // JSON writes the report, with the run in it.
 func (r *Report) JSON(w io.Writer) error {
-	run, err := r.Run.Raw() // which withholds what may not be shown
-	if err != nil {
-		return err
-	}
-	type plain Report
-	out := plain(*r)
-	if out.Distributions == nil {
-		out.Distributions = []Distribution{}
-	}
-	return table.JSON(w, struct {
-		plain
-		Run json.RawMessage `json:"run"`
-	}{out, run})
+	out := *r
+	out.Distributions = table.List(out.Distributions)
+	return table.JSON(w, &out)
 }
 
 // Page is the report for people.

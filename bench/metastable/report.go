@@ -1,7 +1,6 @@
 package metastable
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -64,19 +63,9 @@ type Phase struct {
 
 // JSON writes the report, with the run in it.
 func (r *Report) JSON(w io.Writer) error {
-	run, err := r.Run.Raw() // which withholds what may not be shown
-	if err != nil {
-		return err
-	}
-	type plain Report
-	out := plain(*r)
-	if out.Phases == nil {
-		out.Phases = []Phase{}
-	}
-	return table.JSON(w, struct {
-		plain
-		Run json.RawMessage `json:"run"`
-	}{out, run})
+	out := *r
+	out.Phases = table.List(out.Phases)
+	return table.JSON(w, &out)
 }
 
 // Page is the report for people.

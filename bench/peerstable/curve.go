@@ -51,12 +51,9 @@ type CurveSample struct {
 
 // DecodeCurve reads a record; where names it in errors.
 func DecodeCurve(b []byte, where string) (*Curve, error) {
-	c := &Curve{}
-	if err := decode(b, where, c); err != nil {
+	c, err := decode[Curve](b, where, KindCurve)
+	if err != nil {
 		return nil, err
-	}
-	if c.Kind != KindCurve || c.SchemaVersion != SchemaVersion {
-		return nil, wrongKind(where, c.Kind, c.SchemaVersion, KindCurve)
 	}
 	for i, s := range c.Samples {
 		if s.Cell < 0 || s.Cell >= len(c.Cells) || !slices.Contains(c.Windows, s.Window) {

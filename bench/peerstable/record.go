@@ -4,6 +4,7 @@ package peerstable
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -119,12 +120,9 @@ func (v Invalid) String() string {
 
 // Decode reads a record of a run; where names it in errors.
 func Decode(b []byte, where string) (*Record, error) {
-	r := &Record{}
-	if err := decode(b, where, r); err != nil {
+	r, err := decode[Record](b, where, KindRun)
+	if err != nil {
 		return nil, err
-	}
-	if r.Kind != KindRun || r.SchemaVersion != SchemaVersion {
-		return nil, wrongKind(where, r.Kind, r.SchemaVersion, KindRun)
 	}
 	for i, s := range r.Samples {
 		if s.Cell < 0 || s.Cell >= len(r.Cells) {
@@ -136,23 +134,21 @@ func Decode(b []byte, where string) (*Record, error) {
 
 // DecodeFailover reads a record of failovers; where names it in errors.
 func DecodeFailover(b []byte, where string) (*Failover, error) {
-	r := &Failover{}
-	if err := decode(b, where, r); err != nil {
-		return nil, err
+	return decode[Failover](b, where, KindFailover)
+}
+
+// decode reads a record of a kind.
+func decode[T any](b []byte, where, kind string) (*T, error) {
+	var head struct {
+		Kind          string `json:"kind"`
+		SchemaVersion int    `json:"schema_version"`
 	}
-	if r.Kind != KindFailover || r.SchemaVersion != SchemaVersion {
-		return nil, wrongKind(where, r.Kind, r.SchemaVersion, KindFailover)
+	r := new(T)
+	if err := errors.Join(json.Unmarshal(b, &head), json.Unmarshal(b, r)); err != nil {
+		return nil, fmt.Errorf("%s: %w", where, err)
+	}
+	if head.Kind != kind || head.SchemaVersion != SchemaVersion {
+		return nil, fmt.Errorf("%s: kind %q, schema version %d; need %q, %d", where, head.Kind, head.SchemaVersion, kind, SchemaVersion)
 	}
 	return r, nil
-}
-
-func decode(b []byte, where string, r any) error {
-	if err := json.Unmarshal(b, r); err != nil {
-		return fmt.Errorf("%s: %w", where, err)
-	}
-	return nil
-}
-
-func wrongKind(where, kind string, version int, want string) error {
-	return fmt.Errorf("%s: kind %q, schema version %d; need %q, %d", where, kind, version, want, SchemaVersion)
 }

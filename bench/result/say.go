@@ -1,22 +1,8 @@
 package result
 
-import (
-	"bytes"
-	"encoding/json"
-)
-
 // Violates says whether the run violated safety, so that no number of it may be shown.
 func (r *Result) Violates() bool {
 	return r.Safety.Verdict == Violated || r.Safety.Linearizable == Violated
-}
-
-// Raw is the JSON form, for a report that has the run in it.
-func (r *Result) Raw() (json.RawMessage, error) {
-	var b bytes.Buffer
-	if err := r.Encode(&b); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
 }
 
 // Say gives the verdicts on a run as lines, a name and a sentence each; a nameless one belongs to the one before.

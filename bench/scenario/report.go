@@ -1,7 +1,6 @@
 package scenario
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -200,27 +199,9 @@ const distinguishedBallots = 1.2
 
 // JSON writes the report, with the runs in it.
 func (r *Report) JSON(w io.Writer) error {
-	type plain Row
-	type raw struct {
-		plain
-		Run json.RawMessage `json:"run"`
-	}
-	rows := []raw{}
-	for _, row := range r.Rows {
-		run := []byte("null")
-		if row.Run != nil {
-			var err error
-			if run, err = row.Run.Raw(); err != nil { // which withholds what may not be shown
-				return err
-			}
-		}
-		rows = append(rows, raw{plain(row), run})
-	}
-	type report Report
-	return table.JSON(w, struct {
-		report
-		Rows []raw `json:"rows"`
-	}{report(*r), rows})
+	out := *r
+	out.Rows = table.List(out.Rows)
+	return table.JSON(w, &out)
 }
 
 // Page is the report for people.

@@ -127,9 +127,7 @@ func (s *search) report(partial bool) *Report {
 // JSON writes the report.
 func (r *Report) JSON(w io.Writer) error {
 	out := *r
-	if out.Curve == nil {
-		out.Curve = []*Point{}
-	}
+	out.Curve = table.List(out.Curve)
 	return table.JSON(w, &out)
 }
 

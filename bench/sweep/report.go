@@ -89,9 +89,7 @@ func (r *Row) verdict() string {
 // JSON writes the report.
 func (r *Report) JSON(w io.Writer) error {
 	out := *r
-	if out.Rows == nil {
-		out.Rows = []Row{}
-	}
+	out.Rows = table.List(out.Rows)
 	return table.JSON(w, &out)
 }
 

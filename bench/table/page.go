@@ -163,3 +163,11 @@ func JSON(w io.Writer, v any) error {
 	}
 	return nil
 }
+
+// List is s, and an empty list where there is none: a report has no null where a list belongs.
+func List[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -205,12 +204,9 @@ func (a *app) compareRuns(c *compareConfig) error {
 	ctx, stop, release := a.signals()
 	defer release()
 	p := a.newProgress(&c.output, &c.Config)
-	if c.Load.Seed == 0 {
-		c.Load.Seed = rand.Uint64() >> 1
-	}
 	env := plainEnv(a.environ)
 	plan := compare.Config{
-		Options: c.options, Rounds: c.rounds, RoundsMax: c.most, Detect: c.detect, Limit: c.limit, Lockstep: c.lockstep, Seed: c.Load.Seed, Stop: stop, Log: p.log,
+		Options: c.options, Rounds: c.rounds, RoundsMax: c.most, Detect: c.detect, Limit: c.limit, Lockstep: c.lockstep, Seed: c.seed(), Stop: stop, Log: p.log,
 		Labels: [2]string{sides[0].label, sides[1].label},
 		Run: func(ctx context.Context, stop <-chan struct{}, o compare.Order) (*result.Result, error) {
 			s := &sides[o.Side]
@@ -309,15 +305,5 @@ func (a *app) compared(r *compare.Report, c *compareConfig) error {
 	if err := a.present(r, &c.output); err != nil {
 		return err
 	}
-	switch {
-	case r.Verdict == compare.Violated:
-		return &codeError{code: exitViolated}
-	case r.Partial:
-		return &codeError{code: exitInterrupted}
-	case r.Verdict == compare.Regression:
-		return &codeError{code: exitRegression}
-	case r.Verdict == compare.Inconclusive:
-		return &codeError{code: exitInvalid}
-	}
-	return nil
+	return codeOf(map[string]int{compare.Violated: exitViolated, compare.Regression: exitRegression, compare.Inconclusive: exitInvalid}[r.Verdict], r.Partial)
 }

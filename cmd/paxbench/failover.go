@@ -1,8 +1,8 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -55,10 +55,7 @@ The seed decides when losses strike, besides keys and values. 20 losses take abo
 		case c.Load.Rate == 0:
 			return usagef("failover: --rate must be above 0: a closed loop stops asking while the cluster is away")
 		}
-		if c.Load.Seed == 0 {
-			c.Load.Seed = rand.Uint64() >> 1
-		}
-		p.Seed = c.Load.Seed
+		p.Seed = c.seed()
 		return a.failover(c, p)
 	})
 	return cmd
@@ -73,31 +70,20 @@ func parseLoss(text string) (string, error) {
 }
 
 func (a *app) failover(c *scenarioConfig, p failover.Plan) error {
-	if err := c.output.check(); err != nil {
-		return err
-	}
 	planned := c.Config
-	var err error
-	if planned.Faults, planned.Load.Duration, err = p.Schedule(); err != nil {
-		return &codeError{exitUsage, err}
-	}
-	if err := planned.Validate(); err != nil {
-		return &codeError{exitUsage, err}
-	}
-	a.begin()
-	ctx, stop, release := a.signals()
-	defer release()
-	progress := a.newProgress(&c.output, &planned)
-	c.Stop, c.Log, c.Debug, c.Progress = stop, progress.log, progress.debug, progress.interval
-	progress.log("%d losses in %s, seed %d", p.Kills, planned.Load.Duration, p.Seed)
-	r, err := failover.Run(ctx, bench.Run, c.Config, p)
-	progress.end()
+	var mistake error
+	planned.Faults, planned.Load.Duration, mistake = p.Schedule()
+	var r *failover.Report
+	met := false
+	stopped, err := a.perform(c, &planned, mistake, false, func(ctx context.Context, show *progress) (_ renderer, err error) {
+		show.log("%d losses in %s, seed %d", p.Kills, planned.Load.Duration, p.Seed)
+		if r, err = failover.Run(ctx, bench.Run, c.Config, p); err == nil {
+			met = r.Run.Check(c.SLOs)
+		}
+		return r, err
+	})
 	if err != nil {
-		return runError(err)
-	}
-	met := r.Run.Check(c.SLOs)
-	if err := a.present(r, &c.output); err != nil {
 		return err
 	}
-	return verdictCode(r.Run, met, isClosed(stop))
+	return verdictCode(r.Run, met, stopped)
 }

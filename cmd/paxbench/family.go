@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"strings"
 
 	"github.com/paxbench/paxbench/bench"
@@ -65,35 +66,20 @@ func oneScenario(_ *cobra.Command, args []string) error {
 }
 
 func (a *app) scenario(c *scenarioConfig, p scenario.Plan) error {
-	if err := c.output.check(); err != nil {
-		return err
-	}
-	if err := p.Check(c.Nodes); err != nil {
-		return &codeError{exitUsage, err}
-	}
-	if err := c.Validate(); err != nil {
-		return &codeError{exitUsage, err}
-	}
-	a.begin()
-	ctx, stop, release := a.signals()
-	defer release()
-	progress := a.newProgress(&c.output, &c.Config)
-	c.Stop, c.Log, c.Debug, c.Progress = stop, progress.log, progress.debug, progress.interval
-	r, err := scenario.Run(ctx, bench.Run, c.Config, p, c.fs.Changed, progress.log)
-	progress.end()
+	var r *scenario.Report
+	stopped, err := a.perform(c, &c.Config, p.Check(c.Nodes), false, func(ctx context.Context, show *progress) (_ renderer, err error) {
+		r, err = scenario.Run(ctx, bench.Run, c.Config, p, c.fs.Changed, show.log)
+		return r, err
+	})
 	if err != nil {
-		return runError(err)
-	}
-	if err := a.present(r, &c.output); err != nil {
 		return err
 	}
-	switch {
-	case r.Verdict == scenario.Violated:
-		return &codeError{code: exitViolated}
-	case isClosed(stop):
-		return &codeError{code: exitInterrupted}
-	case r.Verdict != scenario.Shown:
-		return &codeError{code: exitInvalid}
+	code := exitInvalid
+	switch r.Verdict {
+	case scenario.Violated:
+		code = exitViolated
+	case scenario.Shown:
+		code = exitOK
 	}
-	return nil
+	return codeOf(code, stopped)
 }

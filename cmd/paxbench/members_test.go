@@ -73,26 +73,60 @@ func (c *memberCluster) kill(id wire.NodeID) {
 }
 
 // members runs the command with all addresses but those of nodes still to come, and decodes what it prints.
-func (c *memberCluster) members(want int, args ...string) (m membersAnswer, errs string) {
+func (c *memberCluster) members(args ...string) (code int, m membersAnswer, errs string) {
 	c.t.Helper()
 	targets := slices.Collect(maps.Values(c.addrs))
 	code, out, errs := spawn(c.t, append([]string{"members", "--targets", strings.Join(targets, ","), "--cluster-id", "7", "--format", "json"}, args...)...)
-	if code != want {
-		c.t.Fatalf("members %v: exit %d, want %d\n%s%s", args, code, want, out, errs)
-	}
 	if err := json.Unmarshal([]byte(out), &m); err != nil || m.SchemaVersion != 1 {
-		c.t.Fatalf("members %v: %v in %s", args, err, out)
+		c.t.Fatalf("members %v: exit %d, %v in %s%s", args, code, err, out, errs)
 	}
-	return m, errs
+	return code, m, errs
 }
 
-// change makes one that has to succeed, to exactly these members.
+// until asks again while the answer is not the one that has to come in the end: on a slow machine the leader's disk stalls, or there is
+// none for a while, and the command says so.
+func (c *memberCluster) until(ok func(code int, m *membersAnswer, errs string) bool, args ...string) (membersAnswer, string) {
+	c.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		code, m, errs := c.members(args...)
+		if ok(code, &m, errs) {
+			return m, errs
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("members %v: after a minute still exit %d, %+v\n%s", args, code, m, errs)
+		}
+	}
+}
+
+// led is what the leader says of the members.
+func (c *memberCluster) led() membersAnswer {
+	c.t.Helper()
+	m, _ := c.until(func(code int, m *membersAnswer, _ string) bool {
+		return code == exitOK && m.Leader != 0 && m.Leader == m.Node
+	})
+	return m
+}
+
+// change makes one that has to succeed, to exactly these members. One of unknown outcome is looked for, and made again.
 func (c *memberCluster) change(ids string, args ...string) {
 	c.t.Helper()
-	m, _ := c.members(exitOK, args...)
-	if got := memberIDs(m); m.Outcome != outcomeDone || got != ids {
-		c.t.Fatalf("members %v: %s, members %s, want %s", args, m.Outcome, got, ids)
-	}
+	unknown := false
+	c.until(func(code int, m *membersAnswer, errs string) bool {
+		switch {
+		case code == exitOK && (m.Outcome != outcomeDone || memberIDs(*m) != ids):
+			c.t.Fatalf("members %v: %s, members %s, want %s", args, m.Outcome, memberIDs(*m), ids)
+		case code == exitOK:
+			return true
+		case code != exitRuntime || m.Outcome == outcomeDone:
+			c.t.Fatalf("members %v: exit %d, %+v\n%s", args, code, m, errs)
+		}
+		unknown = unknown || m.Outcome == outcomeUnknown
+		if unknown {
+			now := c.led()
+			return len(now.Configurations) == 1 && memberIDs(now) == ids
+		}
+		return false
+	}, args...)
 }
 
 // memberIDs is the members of the newest configuration.
@@ -270,16 +304,20 @@ func TestMembersReplaceDead(t *testing.T) {
 		"not a member":             {"remove", "3"},
 		"member already":           {"add", "4=" + c.addrs[4]},
 	} {
-		m, errs := c.members(exitRuntime, args...)
-		if m.Outcome != outcomeNotDone || !strings.Contains(m.Error, says) || !strings.Contains(errs, "certainly not done: ") || !strings.Contains(errs, says) {
+		m, errs := c.until(func(code int, m *membersAnswer, _ string) bool {
+			return code == exitRuntime && m.Outcome == outcomeNotDone && strings.Contains(m.Error, says)
+		}, args...)
+		if !strings.Contains(errs, "certainly not done: ") || !strings.Contains(errs, says) {
 			t.Errorf("%v: %+v\n%s", args, m, errs)
 		}
 	}
-	m, errs := c.members(exitRuntime, "add", "5=127.0.0.1:1", "--timeout", "700ms") // nobody is there
-	if m.Outcome != outcomeUnknown || !strings.Contains(errs, "MAY BE DONE") {
-		t.Errorf("no answer in time: %+v\n%s", m, errs)
+	m, errs := c.until(func(code int, m *membersAnswer, _ string) bool { // no answer in time
+		return code == exitRuntime && m.Outcome == outcomeUnknown
+	}, "add", "5=127.0.0.1:1", "--timeout", "700ms") // nobody is there
+	if !strings.Contains(errs, "MAY BE DONE") {
+		t.Errorf("%+v\n%s", m, errs)
 	}
-	if m, _ := c.members(exitOK); m.Leader != m.Node || m.Leader == 0 || m.Outcome != "" || len(m.Configurations) != 1 || memberIDs(m) != "[1 2 4]" {
+	if m := c.led(); m.Outcome != "" || len(m.Configurations) != 1 || memberIDs(m) != "[1 2 4]" {
 		t.Errorf("list: %+v", m)
 	}
 	code, out, errs := spawn(t, "members", "list", "--targets", c.addrs[4], "--cluster-id", "7")
@@ -289,7 +327,7 @@ func TestMembersReplaceDead(t *testing.T) {
 	for _, s := range c.servers {
 		s.end(t)
 	}
-	if m, errs := c.members(exitRuntime, "remove", "4", "--timeout", "300ms"); m.Outcome != outcomeNotDone ||
+	if code, m, errs := c.members("remove", "4", "--timeout", "300ms"); code != exitRuntime || m.Outcome != outcomeNotDone ||
 		!strings.Contains(errs, "certainly not done: given up: no target answers") || !strings.Contains(errs, "check --targets and --cluster-id") {
 		t.Errorf("nobody runs: %+v\n%s", m, errs)
 	}
@@ -308,23 +346,17 @@ func TestMembersGrowAndShrink(t *testing.T) {
 	l.goesOn(t)
 	left := []wire.NodeID{1, 2, 3, 4, 5}
 	for range 2 { // each time whoever leads
-		m, _ := c.members(exitOK)
-		gone := m.Leader
+		gone := c.led().Leader
 		at := slices.Index(left, gone)
 		if at < 0 {
 			t.Fatalf("node %d leads, the members are %v", gone, left)
 		}
 		left = slices.Delete(left, at, at+1)
 		c.change(fmt.Sprint(left), "remove", strconv.Itoa(int(gone)))
-		l.goesOn(t) // without it, though it runs
-		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-			if m, _ := c.members(exitOK); m.Leader != gone && m.Leader == m.Node {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("node %d was removed and leads", gone)
-			}
-		}
+		l.goesOn(t)                                               // without it, though it runs
+		c.until(func(code int, m *membersAnswer, _ string) bool { // else it was removed and leads
+			return code == exitOK && m.Leader != gone && m.Leader == m.Node
+		})
 		c.servers[gone].end(t)
 		if log := c.servers[gone].log.String(); !strings.Contains(log, "no member any more") {
 			t.Errorf("node %d was not told:\n%s", gone, log)
@@ -351,12 +383,12 @@ func TestMembersOtherModes(t *testing.T) {
 	t.Parallel()
 	c := &memberCluster{t: t, addrs: map[wire.NodeID]string{1: freeAddrs(t, 1)[0]}}
 	s := startServer(t, serveArgs(1, filepath.Join(t.TempDir(), "data"), c.format(1), "--bootstrap", "--mode", "basic")...)
-	m, errs := c.members(exitRuntime, "add", "2=127.0.0.1:1")
-	if m.Outcome != outcomeNotDone || !strings.Contains(errs, "mode basic has a fixed membership") {
-		t.Errorf("%+v\n%s", m, errs)
+	code, m, errs := c.members("add", "2=127.0.0.1:1")
+	if code != exitRuntime || m.Outcome != outcomeNotDone || !strings.Contains(errs, "mode basic has a fixed membership") {
+		t.Errorf("exit %d, %+v\n%s", code, m, errs)
 	}
-	if m, _ := c.members(exitOK, "list"); memberIDs(m) != "[1]" || m.Node != 1 {
-		t.Errorf("%+v", m)
+	if code, m, _ := c.members("list"); code != exitOK || memberIDs(m) != "[1]" || m.Node != 1 {
+		t.Errorf("exit %d, %+v", code, m)
 	}
 	s.end(t)
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"math/rand/v2"
+	"context"
 	"time"
 
 	"github.com/paxbench/paxbench/bench"
@@ -63,49 +63,29 @@ Exit codes: 0 recovered, 3 not recovered, 5 safety violated, 6 the usual load wa
 				return usagef("metastability: --%s follows from the phases; use --peak, --before, --for and --after", name)
 			}
 		}
-		if c.Load.Seed == 0 {
-			c.Load.Seed = rand.Uint64() >> 1
-		}
+		c.seed()
 		return a.metastability(c, p)
 	})
 	return cmd
 }
 
 func (a *app) metastability(c *scenarioConfig, p metastable.Plan) error {
-	if err := c.output.check(); err != nil {
-		return err
-	}
-	if err := p.Check(); err != nil {
-		return &codeError{exitUsage, err}
-	}
-	if err := c.Validate(); err != nil {
-		return &codeError{exitUsage, err}
-	}
-	a.begin()
-	ctx, stop, release := a.signals()
-	defer release()
 	planned := c.Config
 	planned.Load.Duration = p.Before + p.For + p.After
-	progress := a.newProgress(&c.output, &planned)
-	c.Stop, c.Log, c.Debug, c.Progress = stop, progress.log, progress.debug, progress.interval
-	r, err := metastable.Run(ctx, bench.Run, c.Config, p, progress.log)
-	progress.end()
+	var r *metastable.Report
+	met := false
+	stopped, err := a.perform(c, &planned, p.Check(), false, func(ctx context.Context, show *progress) (_ renderer, err error) {
+		if r, err = metastable.Run(ctx, bench.Run, c.Config, p, show.log); err == nil {
+			met = r.Run.Check(c.SLOs)
+		}
+		return r, err
+	})
 	if err != nil {
-		return runError(err)
-	}
-	met := r.Run.Check(c.SLOs)
-	if err := a.present(r, &c.output); err != nil {
 		return err
 	}
-	switch {
-	case r.Verdict == metastable.Violated:
-		return &codeError{code: exitViolated}
-	case isClosed(stop):
-		return &codeError{code: exitInterrupted}
-	case r.Verdict == metastable.Invalid:
-		return &codeError{code: exitInvalid}
-	case r.Verdict == metastable.NotRecovered, !met:
-		return &codeError{code: exitSLO}
+	code := map[string]int{metastable.Violated: exitViolated, metastable.Invalid: exitInvalid, metastable.NotRecovered: exitSLO}[r.Verdict]
+	if code == exitOK && !met {
+		code = exitSLO
 	}
-	return nil
+	return codeOf(code, stopped)
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -51,6 +53,54 @@ func (a *app) present(r renderer, o *outputConfig) error {
 		}
 	}
 	return writePage(a.out, r, o.format)
+}
+
+// seed is the seed that was given, or one for this time.
+func (c *scenarioConfig) seed() uint64 {
+	if c.Load.Seed == 0 {
+		c.Load.Seed = rand.Uint64() >> 1
+	}
+	return c.Load.Seed
+}
+
+// perform says what is wrong with a plan (mistake) or its settings before anything starts, makes the runs, with progress, and presents
+// what comes of them. planned is what is checked and what progress counts against. many: of so many short runs the intervals are shown
+// with --verbose alone. stopped: there was a ^C.
+func (a *app) perform(c *scenarioConfig, planned *bench.Config, mistake error, many bool, run func(context.Context, *progress) (renderer, error)) (stopped bool, err error) {
+	if err := c.output.check(); err != nil {
+		return false, err
+	}
+	if mistake == nil {
+		mistake = planned.Validate()
+	}
+	if mistake != nil {
+		return false, &codeError{exitUsage, mistake}
+	}
+	a.begin()
+	ctx, stop, release := a.signals()
+	defer release()
+	p := a.newProgress(&c.output, planned)
+	c.Stop, c.Debug = stop, p.debug
+	if !many || c.output.verbose {
+		c.Log, c.Progress = p.log, p.interval
+	}
+	r, err := run(ctx, p)
+	p.end()
+	if err != nil {
+		return false, runError(err)
+	}
+	return isClosed(stop), a.present(r, &c.output)
+}
+
+// codeOf is an exit code as an error. Of what was interrupted only a violation of safety is known.
+func codeOf(code int, interrupted bool) error {
+	if interrupted && code != exitViolated {
+		code = exitInterrupted
+	}
+	if code == exitOK {
+		return nil
+	}
+	return &codeError{code: code}
 }
 
 // settingArgs are the flags that were set, by whatever source, as arguments: for a run in a process of its own.

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"math/rand/v2"
+	"context"
 	"time"
 
 	"github.com/paxbench/paxbench/bench"
@@ -47,52 +47,23 @@ objectives, 5 safety violated, 6 the generator is the limit.`,
 		if fs.Changed("rate") {
 			return usagef("search: it is the rate that is searched; use --from and --to")
 		}
-		if c.Load.Seed == 0 {
-			c.Load.Seed = rand.Uint64() >> 1
-		}
-		p.Seed, p.SLOs = c.Load.Seed, c.SLOs
+		p.Seed, p.SLOs = c.seed(), c.SLOs
 		return a.search(c, p)
 	})
 	return cmd
 }
 
 func (a *app) search(c *scenarioConfig, p search.Plan) error {
-	if err := c.output.check(); err != nil {
-		return err
-	}
-	if err := p.Check(); err != nil {
-		return &codeError{exitUsage, err}
-	}
 	first := c.Config
 	first.Load.Rate = p.From
-	if err := first.Validate(); err != nil {
-		return &codeError{exitUsage, err}
-	}
-	a.begin()
-	ctx, stop, release := a.signals()
-	defer release()
-	progress := a.newProgress(&c.output, &c.Config)
-	c.Name, c.Stop, c.Debug = "run", stop, progress.debug
-	if c.output.verbose {
-		c.Log, c.Progress = progress.log, progress.interval
-	}
-	r, err := search.Run(ctx, bench.Run, c.Config, p, progress.log)
-	progress.end()
+	c.Name = "run"
+	var r *search.Report
+	_, err := a.perform(c, &first, p.Check(), true, func(ctx context.Context, show *progress) (_ renderer, err error) {
+		r, err = search.Run(ctx, bench.Run, c.Config, p, show.log)
+		return r, err
+	})
 	if err != nil {
-		return runError(err)
-	}
-	if err := a.present(r, &c.output); err != nil {
 		return err
 	}
-	switch {
-	case r.Verdict == search.Violated:
-		return &codeError{code: exitViolated}
-	case r.Partial:
-		return &codeError{code: exitInterrupted}
-	case r.Verdict == search.Generator:
-		return &codeError{code: exitInvalid}
-	case r.Verdict == search.None:
-		return &codeError{code: exitSLO}
-	}
-	return nil
+	return codeOf(map[string]int{search.Violated: exitViolated, search.Generator: exitInvalid, search.None: exitSLO}[r.Verdict], r.Partial)
 }

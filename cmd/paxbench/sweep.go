@@ -164,8 +164,5 @@ func sweepCode(r *sweep.Report) error {
 			graver(exitSLO)
 		}
 	}
-	if code == exitOK {
-		return nil
-	}
-	return &codeError{code: code}
+	return codeOf(code, false)
 }
