@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -213,7 +214,9 @@ func (w *world) calmDown() {
 		p.poke()
 	}
 	w.runUntil(max(w.net.last, w.now+int64(100*time.Millisecond)), nil)
-	w.runUntil(w.now+int64(time.Minute), func() bool { return w.rotted() == 0 && w.allUp() })
+	w.runUntil(w.now+int64(time.Minute), func() bool {
+		return !slices.ContainsFunc(w.procs, func(p *proc) bool { return p.suspicion.rotted }) && w.allUp()
+	})
 	w.healed()
 	w.runUntil(w.now+int64(w.between(0, time.Second)), nil)
 }

@@ -19,7 +19,7 @@ func (w *world) settle() {
 	w.nemesis.over = true
 	w.net.calm = true
 	w.net.heal()
-	lost := min(w.rng.IntN(w.k.spare()+1), w.k.spare()-w.rotted())
+	lost := max(0, min(w.rng.IntN(w.k.spare()+1), w.k.spare()-w.rotted()))
 	if w.k.Changes {
 		lost = 0 // a change under way may need everybody
 	}
@@ -365,7 +365,7 @@ func (w *world) files(p *proc) {
 		}
 		return nil
 	})
-	if err != nil && p.suspicion.fresh {
+	if err != nil && (p.suspicion.fresh || p.disk.mem.Bad()) {
 		return // it will be, and its operator knows what to do then
 	}
 	if err != nil {

@@ -139,9 +139,10 @@ func allZero(p []byte) bool {
 // rejoins is what an operator does with a node that is refused after its disk has lost something: he reads the message, and has it
 // rejoin. false: the refusal has another cause.
 func (p *proc) rejoins(err error) bool {
-	if !p.suspicion.rotted || !refusal(err) {
+	if !p.ails() || !refusal(err) {
 		return false
 	}
+	p.loses()
 	if p.w.ruined {
 		p.refusedBeyond(err)
 		return true

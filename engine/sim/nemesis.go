@@ -383,7 +383,7 @@ func (n *nemesis) rotten(p *proc) {
 				n.recovers(p, d)
 			case errors.As(err, &missing):
 				n.w.counts["damaged snapshots refused"]++
-			case p.suspicion.rotted && refusal(err): // for what its disk has lost as well
+			case p.ails() && refusal(err): // for what its disk has lost as well
 				n.w.counts["damaged snapshots beside decayed logs refused"]++
 			default:
 				n.w.fail("S15", p.id, 0, "with its newest snapshot damaged: %v", err)

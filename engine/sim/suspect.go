@@ -3,10 +3,12 @@ package sim
 import (
 	"math/bits"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/paxbench/paxbench/engine/paxos"
 	"github.com/paxbench/paxbench/engine/wal"
+	"github.com/paxbench/paxbench/engine/wal/vfs"
 	"github.com/paxbench/paxbench/wire"
 )
 
@@ -55,14 +57,25 @@ func (n *nemesis) rot(p *proc) {
 	n.w.counts["logs damaged at the end"]++
 }
 
-// rotted is how many nodes have lost acknowledged records.
+// rotted is how many nodes ail.
 func (w *world) rotted() (n int) {
 	for _, p := range w.procs {
-		if p.suspicion.rotted {
+		if p.ails() {
 			n++
 		}
 	}
 	return n
+}
+
+// ails says that the node has lost acknowledged records, or would be refused or have to be healed once more if it started now: a sector
+// that cannot be read may be where the log has not come yet.
+func (p *proc) ails() bool { return p.suspicion.rotted || p.marked() || p.disk.mem.Bad() }
+
+// marked says that the node's log has the mark of one that was put aside. A node that crashes when it is healed may keep it.
+func (p *proc) marked() bool {
+	mark, err := vfs.ReadFile(p.disk.mem, filepath.Join(p.disk.walDir(), "suspect"))
+	line, _, _ := strings.Cut(string(mark), "\n")
+	return err == nil && strings.HasSuffix(line, " lost")
 }
 
 // suspected is told of a replica's events.

@@ -105,6 +105,18 @@ func (m *Mem) Unreadable(name string, s int64) {
 	n.bad[s] = true
 }
 
+// Bad says that a sector of some file cannot be read.
+func (m *Mem) Bad() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, n := range m.live {
+		if len(n.bad) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // unreadable says how many bytes from off on can be read, of size, and with which error reading then stops.
 func (n *inode) unreadable(off int64, size int) (int, error) {
 	if len(n.bad) == 0 {
