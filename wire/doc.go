@@ -43,7 +43,7 @@
 //	0       4               12
 //	| node  | number u64    |
 //
-// # Message: what replicas say (kinds 1 to 22)
+// # Message: what replicas say (kinds 1 to 24)
 //
 //	32              40              48              56              64
 //	 | ballot        | slot          | chosen        | word          | tail ...
@@ -75,6 +75,8 @@
 //	20 FastChosen    count of slots   tag u64, of the first slot's batch
 //	21 Resign        0                -
 //	22 Lease         promised ballot  step u32 | owner u32 | life u64 | span u64; chosen 0
+//	23 Back          number of start  -; ballot and slot 0
+//	24 Seen          as in Back       -; ballot 0: none
 //
 // Votes stand back to back, in strictly ascending slot order, between the part's first and last slot:
 //

@@ -48,7 +48,11 @@ func peerVectors(t testing.TB) []vector {
 	votes = AppendVote(votes, Vote{Slot: 1003, Ballot: NewBallot(4, 3), Value: noop})
 	incarnations := goldenIncarnations()
 	request := Message{Kind: KindHealRequest, Group: testGroup, From: testNode, Slot: 1001, Chosen: 999, Incarnations: incarnations}
-	vs := []vector{frameVector("heal-request", "HealRequest from slot 1001", request.Encode(testCluster))}
+	back := Message{Kind: KindBack, Group: testGroup, From: testNode, Chosen: 999, Round: 258, Incarnations: incarnations}
+	vs := []vector{
+		frameVector("heal-request", "HealRequest from slot 1001", request.Encode(testCluster)),
+		frameVector("back", "Back of start 258", back.Encode(testCluster)),
+	}
 	for _, v := range []struct {
 		name, about string
 		m           Message
@@ -66,6 +70,8 @@ func peerVectors(t testing.TB) []vector {
 		{"heartbeat-ack-lease", "HeartbeatAck that grants a lease of 200 ms", Message{Kind: KindHeartbeatAck, Stamp: 0x0102030405060708, Span: 200_000_000}},
 		{"heartbeat-chain", "Heartbeat that tells the sum of the values", Message{Kind: KindHeartbeat, Slot: 1007, Chain: 0x01020304}},
 		{"resign", "Resign of ballot 16909060.2", Message{Kind: KindResign}},
+		{"seen", "Seen: a promise of ballot 16909060.2 and a vote for slot 1007, asked for by start 258", Message{Kind: KindSeen, Slot: 1007, Round: 258}},
+		{"seen-incarnations", "the same, by a node that knows of incarnations", Message{Kind: KindSeen, Slot: 1007, Round: 258, Incarnations: incarnations}},
 		{"fetch", "Fetch of slots 950 to 1001", Message{Kind: KindFetch, Slot: 950, Until: 1001}},
 		{"learn", "Learn of a batch of two blocks", Message{Kind: KindLearn, Slot: 950, Value: value}},
 		{"probe", "Probe", Message{Kind: KindProbe}},

@@ -29,6 +29,8 @@ const (
 	KindFastChosen
 	KindResign
 	KindLease
+	KindBack
+	KindSeen
 	kindPeerEnd
 )
 
@@ -87,6 +89,8 @@ var kinds = [kindRecEnd]kindInfo{
 	KindFastChosen:   {"FastChosen", MessageSize + tagTail, MessageSize + tagTail, false},
 	KindResign:       {"Resign", MessageSize, MessageSize, false},
 	KindLease:        {"Lease", MessageSize + leaseTail, MessageSize + leaseTail, false},
+	KindBack:         {"Back", MessageSize, MessageSize, true},
+	KindSeen:         {"Seen", MessageSize, MessageSize, true},
 
 	KindHello:      {"Hello", controlSize, controlSize + HelloBytesMax, false},
 	KindWelcome:    {"Welcome", controlSize, controlSize + ControlBytesMax, false},

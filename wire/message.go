@@ -37,9 +37,11 @@ const AcceptHeadroom = HeaderSize + MessageSize
 //	FastAccepted  as Accepted, at a fast ballot: the vote in Slot+i was for the batch with tag Tag+i
 //	FastChosen    as Chosen, at a fast ballot: the batch with tag Tag+i was chosen in Slot+i
 //	Resign        Ballot = at which the sender led and leads no more, Chosen
+//	Back          Round = number of the sender's start, Chosen
+//	Seen          Round as asked, Ballot = highest that the receiver promised the sender, Slot = highest that it told it a vote for; 0: none
 //	Lease         Step, Ballot, Slot = number of the resource, Life = of the asker, Owner, Span, Promised (engine/paxos/lease)
 //
-// Promise, Accepted, FastAccepted, HealRequest and HealReply may carry the incarnations that the sender knows of. Chosen is always the sender's chosen prefix. Value, Votes and Data are views into Frame.
+// Promise, Accepted, FastAccepted, HealRequest, HealReply, Back and Seen may carry the incarnations that the sender knows of. Chosen is always the sender's chosen prefix. Value, Votes and Data are views into Frame.
 type Message struct {
 	Kind   Kind
 	Group  GroupID
@@ -52,7 +54,7 @@ type Message struct {
 	Promised Ballot // Reject
 	Count    uint32 // Accepted, Chosen, FastAccepted, FastChosen
 	Tag      uint64 // FastAccepted, FastChosen: of the first slot's batch (Batch.Tag); each slot's is one more
-	Round    uint64 // Heartbeat, HeartbeatAck
+	Round    uint64 // Heartbeat, HeartbeatAck, Back, Seen
 	Stamp    uint64 // Heartbeat, HeartbeatAck: nanoseconds from any origin
 	Span     uint64 // Heartbeat, HeartbeatAck, Lease: nanoseconds; 0: no lease
 	Chain    uint32 // Heartbeat
@@ -129,7 +131,7 @@ func (m *Message) decodeWord(word uint64) error {
 	case KindAccepted, KindChosen, KindFastAccepted, KindFastChosen:
 		m.Count = uint32(min(word, 1<<32-1)) // what is cut off is far above the limit that check holds it against
 		return nil
-	case KindHeartbeat, KindHeartbeatAck:
+	case KindHeartbeat, KindHeartbeatAck, KindBack, KindSeen:
 		m.Round = word
 		return nil
 	case KindFetch:
@@ -225,6 +227,8 @@ func (m *Message) check() error {
 		ok = m.Slot != 0 && m.Until >= m.Slot
 	case KindMembers:
 		ok = m.Ballot == 0
+	case KindBack:
+		ok = m.Ballot == 0 && m.Slot == 0
 	case KindSnapChunk, KindSnapAck:
 		// Not Offset+len(Data) > Total: with an offset near 2^64 the sum wraps round and passes.
 		ok = m.Total <= SnapBytesMax && m.Offset <= m.Total && uint64(len(m.Data)) <= m.Total-m.Offset
@@ -258,7 +262,7 @@ func (m *Message) word() uint64 {
 		return uint64(m.Scope)
 	case KindAccepted, KindChosen, KindFastAccepted, KindFastChosen:
 		return uint64(m.Count)
-	case KindHeartbeat, KindHeartbeatAck:
+	case KindHeartbeat, KindHeartbeatAck, KindBack, KindSeen:
 		return m.Round
 	case KindFetch:
 		return uint64(m.Until)

@@ -165,6 +165,10 @@ func genMessage(t *rapid.T) Message {
 		genPromise(t, &m)
 	case KindHealRequest:
 		m.Ballot = 0
+	case KindBack:
+		m.Ballot, m.Slot, m.Round = 0, 0, rapid.Uint64().Draw(t, "round")
+	case KindSeen:
+		m.Round = rapid.Uint64().Draw(t, "round")
 	case KindMembers:
 		m.Ballot = 0
 		m.Members = AppendMembership(nil, genMembership(t))

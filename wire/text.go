@@ -53,6 +53,8 @@ func (m *Message) text(value func(Batch) string) string {
 		return s + m.spanText("grants")
 	case KindLease:
 		return fmt.Sprintf("Lease %v %v, owner %d", m.Step, m.Ballot, m.Owner)
+	case KindSeen:
+		return fmt.Sprintf("Seen promise of %v, vote for slot %d", m.Ballot, m.Slot)
 	case KindResign:
 		return fmt.Sprintf("Resign %v", m.Ballot)
 	case KindFetch:

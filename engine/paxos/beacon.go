@@ -40,7 +40,7 @@ func (r *Replica) hears() bool {
 			n++
 		}
 	}
-	return n >= max(r.configs[0].prepare, r.configs[0].accept) && !r.stalled && !r.suspect.on
+	return n >= max(r.configs[0].prepare, r.configs[0].accept) && !r.stalled && !r.suspect.on && r.back.until == 0
 }
 
 // qualify finds out whether this replica takes proposals: only while it hears a quorum, and, with a distinguished proposer,

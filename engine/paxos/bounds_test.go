@@ -33,7 +33,7 @@ func take(r *Replica) []wire.Record {
 // What can go wrong: a vote on a slot that was learned at the same, higher ballot raises the promise in memory and not on
 // the disk; after a restart the replica would promise less than it told.
 func TestPromiseRaisedByAcceptIsRecorded(t *testing.T) {
-	r := New(Config{Cluster: testCluster, Group: 1, Self: 3, Nodes: []wire.NodeID{1, 2, 3}}, nil)
+	r := New(Config{Cluster: testCluster, Group: 1, Self: 3, Nodes: []wire.NodeID{1, 2, 3}, Fresh: true}, nil)
 	f := testAccept("v")
 	defer f.Release()
 	v := wire.TrustedValue(f)

@@ -46,6 +46,7 @@ func TestChainBeginsAnew(t *testing.T) {
 	c.snap(c.node(2))
 	c.crash(c.node(2), 0)
 	c.start(c.node(2))
+	tr.settle() // it votes again
 	propose(40)
 	if s := c.node(2).r.sum; s != 0 {
 		t.Fatalf("node 2, restarted from a snapshot, says that the sum is %08x", s)

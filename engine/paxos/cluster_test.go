@@ -60,6 +60,7 @@ type simCluster struct {
 	answers  map[uint64]ReadReady // token -> answer
 	maxSeen  wire.Slot            // highest slot delivered anywhere
 	onEvent  func(n *testNode, e Event)
+	told     bool // nodes that start have been told by the others what they saw of them (back.go)
 	token    uint64
 	stats    map[string]int
 	owners   map[string]uint64    // slot/ballot -> the life of the node that prepared it
@@ -213,8 +214,11 @@ func (c *simCluster) start(nd *testNode) {
 	nd.base, nd.synced, nd.lsn, nd.waiting = len(nd.disk), len(nd.disk), 0, nil
 	nd.applied = nd.snapshot
 	nd.proposed = map[wire.Slot]string{}
-	cfg.Fresh = nd.starts == 1
+	cfg.Fresh = nd.starts == 1 || c.told
 	nd.r = New(cfg, st)
+	if nd.r.c.Lease > 0 && c.told && nd.starts > 1 {
+		nd.r.lease.unknown = true
+	}
 	nd.r.Clock(nd.now(c))
 	if nd.r.chosen < vouched {
 		c.t.Fatalf("RECOVERY: node %d knew slots up to %d when it last promised, and up to %d after a restart", nd.id, vouched, nd.r.chosen)
@@ -401,7 +405,7 @@ func (c *simCluster) emit(nd *testNode, to wire.NodeID, frame []byte) {
 	defer f.Release()
 	m := mustDecode(f)
 	switch m.Kind {
-	case wire.KindLearn, wire.KindFetch, wire.KindHealRequest:
+	case wire.KindLearn, wire.KindFetch, wire.KindHealRequest, wire.KindSeen:
 	default:
 		if nd.suspect != "" && nd.r.suspect.on {
 			c.t.Fatalf("AMNESIA: node %d sends %v while it is suspect", nd.id, m.Kind)

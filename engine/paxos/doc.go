@@ -141,6 +141,7 @@
 //   - A vote so far up that it cannot be held is never left out of a recovery: the candidate gives up instead (collect).
 //   - A replica that may have forgotten something takes no part until others have told it what that may be, and what it said
 //     before counts no more (suspect.go).
+//   - A replica that starts on a log asks the others first whether they have seen more of it than is there (back.go).
 //   - Heartbeats carry the sum of the values learned; a replica that has learned others stops (chain.go).
 //   - Two values in a chosen slot, or at one ballot in a slot, stop the node (mustEqual).
 //
@@ -154,6 +155,7 @@
 //	quorum.go    tallies and the choice of a value     state.go     recovery from records
 //	lease.go     the leader's lease                    lease/       PaxosLease
 //	suspect.go   damaged disks, healing, incarnations  basic.go     independent instances: proposer
+//	back.go      older copies of a directory
 //	members.go   who decides which slot                change.go    the leader's part in a change
 //	log.go       slots in a ring                       beacon.go    the same: who is alive, holes
 //	fast.go      fast rounds: ballots, proposer        settle.go    the same: coordinator

@@ -22,6 +22,10 @@ func (r *Replica) Tick() {
 		r.healTick()
 		return
 	}
+	if r.back.until != 0 {
+		r.backTick()
+		return
+	}
 	switch {
 	case r.basic != nil:
 		r.basicTick()

@@ -184,7 +184,7 @@ func (r *Replica) dropVotes(e *entry) {
 func (r *Replica) openNow() wire.Ballot {
 	o := r.fast.open
 	follows := r.role == Follower && r.leader == o.ballot.Node()
-	if o.ballot == 0 || o.ballot != r.promised || r.suspect.on || r.stalled || !follows && r.role != Leader {
+	if o.ballot == 0 || o.ballot != r.promised || r.suspect.on || r.back.until != 0 || r.stalled || !follows && r.role != Leader {
 		return 0
 	}
 	return o.ballot
@@ -342,9 +342,9 @@ func (r *Replica) onFastAccepted(m *wire.Message, from int) {
 	if !r.fresh(m, from) {
 		return
 	}
+	r.peers[from].voted = max(r.peers[from].voted, m.Slot+wire.Slot(m.Count-1))
 	if r.role == Leader && m.Ballot == r.ballot {
 		r.peers[from].seen = r.now
-		r.peers[from].voted = max(r.peers[from].voted, m.Slot+wire.Slot(m.Count-1))
 	}
 	for i := range m.Count {
 		r.countedFast(m.Slot+wire.Slot(i), m.Ballot, m.Tag+uint64(i), from)

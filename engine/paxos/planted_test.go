@@ -69,6 +69,7 @@ func TestPlanted(t *testing.T) {
 		})
 	}
 	t.Run(plant.IncarnationIgnored.String(), func(t *testing.T) { told(t, plant.IncarnationIgnored, staleLife) })
+	t.Run(plant.BackAtOnce.String(), func(t *testing.T) { told(t, plant.BackAtOnce, olderCopy) })
 	t.Run(plant.LeftOutBallotsReused.String(), func(t *testing.T) { told(t, plant.LeftOutBallotsReused, leftOut) })
 }
 
@@ -171,6 +172,32 @@ func leftOut(c *simCluster) {
 	c.crash(c.node(5), 0)
 	c.start(c.node(5))
 	c.candidate(5)
+}
+
+// What can go wrong: a node on an older copy of its directory votes before anybody can tell it (testdata/32_back_promise). With the
+// bug two values are chosen in one slot.
+func olderCopy(c *simCluster) {
+	(&trace{c: c, quiet: true}).elect(failing{}, c.node(1))
+	// Node 2 leads by the promises of 3 and 5. Node 1 hears nothing of it, and node 5's is lost.
+	c.candidate(2)
+	for _, n := range []wire.NodeID{3, 5} {
+		c.to(wire.KindPrepare, 2, n)
+		c.to(wire.KindPromise, n, 2)
+	}
+	c.crash(c.node(5), 0)
+	c.rot(c.node(5), 1)
+	c.node(5).suspect, c.rotted = "", false // it does not know
+	c.start(c.node(5))
+	for _, n := range []wire.NodeID{1, 2} {
+		c.to(wire.KindBack, 5, n)
+		c.to(wire.KindSeen, n, 5)
+	}
+	c.propose(c.node(1), "a")
+	c.sync(c.node(1), 1<<30)
+	for _, a := range []struct{ leader, voter wire.NodeID }{{1, 4}, {1, 5}, {2, 3}, {2, 4}} {
+		c.to(wire.KindAccept, a.leader, a.voter)
+		c.to(wire.KindAccepted, a.voter, a.leader)
+	}
 }
 
 // violates plays a schedule and returns how it fails; "" if it does not.

@@ -164,6 +164,9 @@ func (r *Replica) onPromise(m *wire.Message, from int) {
 	if !r.fresh(m, from) {
 		return
 	}
+	if r.c.Mode == ModeMulti {
+		r.peers[from].promised = max(r.peers[from].promised, m.Ballot)
+	}
 	if r.role == Leader && m.Ballot == r.ballot {
 		r.onLatePromise(m, from)
 		return
@@ -470,12 +473,15 @@ func (r *Replica) countsAt(b wire.Ballot) bool {
 
 // onAccepted counts a peer's votes. A quorum chooses a slot, in whatever order slots get there.
 func (r *Replica) onAccepted(m *wire.Message, from int) {
-	if !r.fresh(m, from) || !r.countsAt(m.Ballot) {
+	if !r.fresh(m, from) {
+		return
+	}
+	r.peers[from].voted = max(r.peers[from].voted, m.Slot+wire.Slot(m.Count-1)) // whatever it counts for
+	if !r.countsAt(m.Ballot) {
 		return
 	}
 	if r.role == Leader && (m.Ballot == r.ballot || r.fast != nil && m.Ballot == classicOf(r.ballot)) {
 		r.peers[from].seen = r.now
-		r.peers[from].voted = max(r.peers[from].voted, m.Slot+wire.Slot(m.Count-1))
 		r.peers[from].learned = max(r.peers[from].learned, m.Chosen)
 	}
 	for i := range wire.Slot(m.Count) {

@@ -80,6 +80,7 @@ type Replica struct {
 
 	// Healing (suspect.go).
 	suspect       suspicion
+	back          comeback               // it has started, and others are asked what they have seen of it
 	remembered    map[wire.NodeID]uint64 // incarnations on record, of contacts that may come
 	order         []int                  // scratch
 	incarnations  []uint64               // by node index: the highest known of each; 0: never healed
@@ -105,6 +106,10 @@ type peer struct {
 	crowded bool      // leader: its log is full
 	leased  int64     // leader: until when it counts on its grant
 	voted   wire.Slot // highest slot it told this replica a vote for
+
+	promised wire.Ballot // ModeMulti: the highest that it promised this replica
+	answered bool        // it has told what it has seen of this replica (back.go)
+
 	learned wire.Slot // leader: its chosen prefix, durable, as last heard of
 	promise promiseParts
 }
@@ -139,6 +144,7 @@ func New(c Config, st *State) *Replica {
 		r.deliver(s)
 	}
 	r.restartElection()
+	r.startBack()
 	if c.Mode == ModeBasic {
 		r.startBasic()
 	}
@@ -217,8 +223,18 @@ func (r *Replica) Step(m *wire.Message) {
 	if r.basic != nil || r.fast != nil {
 		r.heardOf(m, from)
 	}
-	if r.suspect.on {
+	switch {
+	case m.Kind == wire.KindBack:
+		r.onBack(m, from)
+		return
+	case r.suspect.on:
 		r.stepSuspect(m, from)
+		return
+	case m.Kind == wire.KindSeen:
+		r.onSeen(m, from)
+		return
+	case r.back.until != 0:
+		r.stepBack(m, from)
 		return
 	}
 	switch m.Kind {

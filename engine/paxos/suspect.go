@@ -205,7 +205,7 @@ func (r *Replica) take(number uint64) {
 func (r *Replica) forget(i int) {
 	p := &r.peers[i]
 	p.promise.restart(r.prepFrom)
-	p.voted, p.learned = 0, 0
+	p.voted, p.learned, p.promised = 0, 0, 0
 	r.grants.nodes = r.grants.nodes.without(i)
 	switch {
 	case r.basic != nil:
@@ -260,7 +260,7 @@ func (r *Replica) becomeSuspect(why string) {
 	case r.role != Follower:
 		r.stepDown("it is suspect")
 	}
-	r.suspect = suspicion{on: true, why: why}
+	r.suspect, r.back = suspicion{on: true, why: why}, comeback{}
 	r.event(Event{Kind: EventSuspect, Reason: why})
 }
 

@@ -32,6 +32,7 @@ import (
 //	lease node=I / resign node=I                    what its lease is worth now, after a look at the clock / it gives up leading
 //	clock node=I by=K                               K units pass at node I without a tick: it stands still (each tick is a unit)
 //	crash node=I [keep=K] / restart node=I          K un-synced records survive
+//	... asks                                        (of restart) the others are not yet asked what they have seen of it: else they have answered
 //	rot node=I [lose=K]                             of a node that is down: its last K records are gone, and it knows
 //	rollback node=I lose=K / vouch node=I           the same, but it does not know / an operator says that it has lost nothing
 //	snap node=I / install from=I to=J               snapshot and trim / copy the snapshot
@@ -167,7 +168,9 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) {
 	case "crash":
 		tr.c.crash(nd, arg("keep", 0))
 	case "restart":
+		tr.c.told = !d.HasArg("asks")
 		tr.c.start(nd)
+		tr.c.told = false
 	case "rot":
 		tr.c.rot(nd, arg("lose", 1))
 	case "rollback":

@@ -54,7 +54,7 @@
 //	F15      EIO, short write, ENOSPC, EMFILE                 wal, snapshot (each operation); sim (full disk, snapshots fail); processes
 //	F16-F19  unreadable, flipped, zeroed, stale, misdirected  wal, snapshot (each bit and sector); sim (decayed sector, damaged log)
 //	F20 F32  lost file, lost directory, another node's        wal (each file); sim (directory gone, emptied); processes (ServeRejoin)
-//	F21      directory rolled back                            core (testdata/20_rollback); not in sim
+//	F21      directory rolled back                            core (testdata/20_rollback, 31_back, 32_back_promise, planted); not in sim
 //	F22      disk stall                                       sim (disk stall, stalled for ever: L4); processes (stall-fsync)
 //	F23      power loss of all                                sim
 //	F24 F25  damage on every node                             sim --beyond: refused or suspect, nothing is chosen
@@ -135,8 +135,8 @@
 // Where members change, no disk loses what was durable, nobody is lost for ever, an operator vouches for every torn log, and all are
 // connected in the end: a suspect node of a changed membership is replaced, not healed. Clocks that run further apart than leases
 // allow for (F8, outside the promise). Power loss under interval and never. Clients are modelled, not package client: it has goroutines.
-// Directories are not rolled back to older copies: a node that does not know of its loss may vote before its leader tells it (testdata/20_rollback of the core is what is
-// promised). Damage that each node has elsewhere (F24) is refused, not repaired. Short writes and every single place of a crash are
+// Directories are not rolled back to older copies (engine/paxos/back.go says what is promised): whether it is found depends on who was told
+// what and can be heard, which the oracle does not follow. Nodes that start do wait here. Damage that each node has elsewhere (F24) is refused, not repaired. Short writes and every single place of a crash are
 // enumerated by engine/wal.
 // Single steps of a goroutine are atomic: what happens inside one of Turn, Apply or Job is interrupted by crashes at file
 // operations only. Frames are replayed seconds later, not minutes: that is how long a schedule lasts.

@@ -253,7 +253,8 @@
 //     peers before it votes again.
 //   - A disk that confirms the whole last write and has none of it, end mark included, leaves the log as it was before, with
 //     a clean end. Peers can tell, the log cannot. That any part of it arrived is enough for the Verdict to be torn.
-//   - A directory rolled back as a whole to an older copy of itself is a good log. Peers can tell, the log cannot.
+//   - A directory rolled back as a whole to an older copy of itself is a good log. Peers can tell, the log cannot: a node that
+//     starts asks them before it votes (engine/paxos/back.go).
 //   - Under "interval" and "never" a power loss takes what was not synced, votes and promises included.
 //   - Two segments lost together with their successors, if these are the newest and the seal before them is damaged too.
 package wal

@@ -150,7 +150,7 @@ func (e *engine) Restart(id int) {
 		panic(err)
 	}
 	c := e.c
-	c.Self = wire.NodeID(id)
+	c.Self, c.Fresh = wire.NodeID(id), true // disks keep what was durable: nobody has anything to tell a node that starts
 	nd.r, nd.base, nd.disk.synced, nd.waiting, nd.learned, nd.want = paxos.New(c, st), len(nd.disk.all), len(nd.disk.all), nil, map[int]string{}, ""
 	e.collect(nd)
 }

@@ -187,6 +187,7 @@ func config(c *Scope, i int) paxos.Config {
 	cfg := paxos.Config{
 		Cluster: clusterID, Group: 1, Self: wire.NodeID(i + 1), Window: 8,
 		HeartbeatTicks: 1, ElectionTicks: electionTicks, RetransmitTicks: lateTicks, StallTicks: lateTicks, Seed: 1,
+		Fresh: true, // disks keep what was durable, so that nobody has anything to tell a node that starts (engine/paxos/back.go)
 	}
 	for id := range c.Nodes {
 		cfg.Nodes = append(cfg.Nodes, wire.NodeID(id+1))
