@@ -28,9 +28,9 @@ import (
 // An older copy is found before it can vote or promise if somebody who has been running since
 //
 //   - was told of a vote of X's for a slot behind the end of the copy's log: the leader of then, with other Learn others too; or
-//   - was promised a ballot above the copy's (ModeMulti),
+//   - was promised a ballot above the copy's, or told of a vote at one (ModeMulti),
 //
-// and answers within half of ElectionTicks. What X said and what is still under way to Y when Y answers is not known to Y; over
+// and answers within half of ElectionTicks. A leader tells nobody of its own votes. What X said and what is still under way to Y when Y answers is not known to Y; over
 // connections that end with the process there is nothing under way. A leader that is heard of later still tells (heardVote), but
 // X may have voted by then. If all who knew have been restarted nobody can tell.
 type comeback struct {

@@ -70,6 +70,7 @@ func TestPlanted(t *testing.T) {
 	}
 	t.Run(plant.IncarnationIgnored.String(), func(t *testing.T) { told(t, plant.IncarnationIgnored, staleLife) })
 	t.Run(plant.BackAtOnce.String(), func(t *testing.T) { told(t, plant.BackAtOnce, olderCopy) })
+	t.Run(plant.VoteNoPromise.String(), func(t *testing.T) { told(t, plant.VoteNoPromise, olderVote) })
 	t.Run(plant.LeftOutBallotsReused.String(), func(t *testing.T) { told(t, plant.LeftOutBallotsReused, leftOut) })
 }
 
@@ -188,15 +189,60 @@ func olderCopy(c *simCluster) {
 	c.rot(c.node(5), 1)
 	c.node(5).suspect, c.rotted = "", false // it does not know
 	c.start(c.node(5))
-	for _, n := range []wire.NodeID{1, 2} {
-		c.to(wire.KindBack, 5, n)
-		c.to(wire.KindSeen, n, 5)
-	}
+	c.asks(5, 1, 2)
 	c.propose(c.node(1), "a")
 	c.sync(c.node(1), 1<<30)
 	for _, a := range []struct{ leader, voter wire.NodeID }{{1, 4}, {1, 5}, {2, 3}, {2, 4}} {
 		c.to(wire.KindAccept, a.leader, a.voter)
 		c.to(wire.KindAccepted, a.voter, a.leader)
+	}
+}
+
+// asks has node n, which has started, ask others what they have seen of it.
+func (c *simCluster) asks(n wire.NodeID, others ...wire.NodeID) {
+	for _, other := range others {
+		c.to(wire.KindBack, n, other)
+		c.to(wire.KindSeen, other, n)
+	}
+}
+
+// What can go wrong: a node is asked for its promises only, and an older copy ends with the same slot, but lacks the vote at a higher ballot
+// there (testdata/33_back_vote). With the bug two values are chosen in one slot.
+func olderVote(c *simCluster) {
+	(&trace{c: c, quiet: true}).elect(failing{}, c.node(1))
+	c.propose(c.node(1), "a")
+	c.sync(c.node(1), 1<<30)
+	c.to(wire.KindAccept, 1, 5)
+	c.net = nil
+	// Node 2 leads by the promises of 3 and 4, and has a no-op chosen in that slot by 2, 3 and 5.
+	c.candidate(2)
+	for _, n := range []wire.NodeID{3, 4} {
+		c.to(wire.KindPrepare, 2, n)
+		c.to(wire.KindPromise, n, 2)
+	}
+	c.sync(c.node(2), 1<<30)
+	for _, n := range []wire.NodeID{3, 5} {
+		c.to(wire.KindAccept, 2, n)
+		c.to(wire.KindAccepted, n, 2)
+	}
+	c.crash(c.node(5), 0)
+	c.rot(c.node(5), 3) // the promise and the votes in slots 1 and 2
+	c.node(5).suspect, c.rotted = "", false
+	c.start(c.node(5))
+	c.asks(5, 1, 2, 3, 4)
+	// Node 1, which has voted for a, would be promised by 4 and 5, at the second try.
+	for range 2 {
+		c.candidate(1)
+		for _, n := range []wire.NodeID{4, 5} {
+			c.to(wire.KindPrepare, 1, n)
+			c.to(wire.KindReject, n, 1)
+			c.to(wire.KindPromise, n, 1)
+		}
+	}
+	c.sync(c.node(1), 1<<30)
+	for _, n := range []wire.NodeID{4, 5} {
+		c.to(wire.KindAccept, 1, n)
+		c.to(wire.KindAccepted, n, 1)
 	}
 }
 

@@ -477,6 +477,9 @@ func (r *Replica) onAccepted(m *wire.Message, from int) {
 		return
 	}
 	r.peers[from].voted = max(r.peers[from].voted, m.Slot+wire.Slot(m.Count-1)) // whatever it counts for
+	if r.c.Mode == ModeMulti && !plant.Is(plant.VoteNoPromise) {
+		r.peers[from].promised = max(r.peers[from].promised, m.Ballot)
+	}
 	if !r.countsAt(m.Ballot) {
 		return
 	}

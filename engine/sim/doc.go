@@ -54,7 +54,7 @@
 //	F15      EIO, short write, ENOSPC, EMFILE                 wal, snapshot (each operation); sim (full disk, snapshots fail); processes
 //	F16-F19  unreadable, flipped, zeroed, stale, misdirected  wal, snapshot (each bit and sector); sim (decayed sector, damaged log)
 //	F20 F32  lost file, lost directory, another node's        wal (each file); sim (directory gone, emptied); processes (ServeRejoin)
-//	F21      directory rolled back                            core (testdata/20_rollback, 31_back, 32_back_promise, planted); not in sim
+//	F21      directory rolled back                            core (testdata/20_rollback, 31_back, 32_back_promise, 33_back_vote, planted); not in sim
 //	F22      disk stall                                       sim (disk stall, stalled for ever: L4); processes (stall-fsync)
 //	F23      power loss of all                                sim
 //	F24 F25  damage on every node                             sim --beyond: refused or suspect, nothing is chosen

@@ -42,7 +42,7 @@
 //	zero length = end of file                    ZeroIsEnd                                  wal
 //	fsync error retried                          SyncRetried                                sim, wal
 //	wiped acceptor votes as new                  EmptyDirectoryVotes, RejoinVotes           sim, wal; wal
-//	the same of a damaged log, an older copy     SuspectVotes, BackAtOnce                   sim, core; core
+//	the same of a damaged log, an older copy     SuspectVotes; BackAtOnce, VoteNoPromise    sim, core; core
 //	configuration active at proposal             ConfigAtProposal                           core
 //	today's quorum for an old slot               TodaysQuorum                               core
 //	configuration missing from the snapshot      MembersNotInSnapshot                       core
@@ -125,6 +125,7 @@ const (
 	LeaseWithoutDrift // in the simulator it takes clocks at their bounds and an election at the very end of a lease
 	LeftOutBallotsReused
 	BackAtOnce
+	VoteNoPromise
 	// Those below are of modes other than multi.
 	SlotPromiseNotRecorded
 	SlotBallotsAnnounce
@@ -163,7 +164,7 @@ var names = [bugs]string{
 	"received part kept after a failed sync", "segments given up by a mark that found no room", "rotten snapshot never replaced", "rejoined node votes",
 	"memory given for a length on the wire",
 	"incarnation ignored", "lease without drift", "ballots left out by a healed node are used after a restart",
-	"restarted node votes before others have told what they saw of it",
+	"restarted node votes before others have told what they saw of it", "vote is no promise to who asks what was seen",
 	"promise for one slot not recorded", "watermark taken with a ballot of one slot", "word of a choice taken for a vote at another ballot",
 	"vote told for a slot that was trimmed", "refused vote raises the promise",
 	"quorums that need not intersect",
