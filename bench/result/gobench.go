@@ -11,6 +11,9 @@ import (
 // then one result line with all units. benchstat and golang.org/x/perf read it. Concatenated runs are samples of the
 // same benchmark where their names are equal.
 //
+// Settings and machine are configuration, by which benchstat parts its tables: only like runs are compared, or those that differ in the
+// setting that `benchstat -col` names. What differs from run to run by itself, or is what is compared (seed, commit), is a comment.
+//
 // A run that violated safety gives a comment and no result line; an invalid one carries "validity: invalid", so that
 // it can be filtered.
 func (r *Result) GoBench(w io.Writer) error {
@@ -20,6 +23,10 @@ func (r *Result) GoBench(w io.Writer) error {
 		if kv[1] != "" {
 			fmt.Fprintf(&b, "%s: %s\n", kv[0], oneLine(kv[1]))
 		}
+	}
+	fmt.Fprintf(&b, "# seed %d\n", r.Seed)
+	if r.Env.Commit != "" {
+		fmt.Fprintf(&b, "# commit %s\n", oneLine(r.Env.Commit))
 	}
 	if r.Voided {
 		fmt.Fprintf(&b, "# safety violated: %s; no numbers\n", oneLine(r.Safety.words()))
@@ -48,13 +55,13 @@ func (r *Result) benchConfig() [][2]string {
 	n := func(v int) string { return strconv.Itoa(v) }
 	return [][2]string{
 		{"goos", e.OS}, {"goarch", e.Arch}, {"pkg", "github.com/paxbench/paxbench"}, {"cpu", e.CPU},
-		{"host", e.Host}, {"kernel", e.Kernel}, {"go", e.Go}, {"commit", e.Commit}, {"disk", e.Disk.Type},
+		{"host", e.Host}, {"kernel", e.Kernel}, {"go", e.Go}, {"disk", e.Disk.Type},
 		{"cluster", c.Cluster}, {"nodes", n(c.Nodes)}, {"mode", c.Mode}, {"fsync", c.Fsync}, {"sm", c.SM},
 		{"batch-bytes", n(c.BatchBytes)}, {"batch-delay-ns", strconv.FormatInt(c.BatchDelay, 10)}, {"window", n(c.Window)},
 		{"compress", c.Compress}, {"clients", n(c.Clients)}, {"inflight", n(c.Inflight)},
 		{"rate", strconv.FormatFloat(c.Rate, 'g', -1, 64)}, {"arrival", c.Arrival}, {"value-size", c.ValueSize},
 		{"keys", n(c.Keys)}, {"dist", c.Dist}, {"reads", strconv.FormatFloat(c.Reads, 'g', -1, 64)}, {"api", c.API},
-		{"seed", strconv.FormatUint(r.Seed, 10)}, {"validity", r.Validity.Verdict}, {"safety", r.Safety.Verdict},
+		{"validity", r.Validity.Verdict}, {"safety", r.Safety.Verdict},
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/paxbench/paxbench/bench/env"
 	"github.com/paxbench/paxbench/bench/load"
 	"golang.org/x/perf/benchfmt"
+	"golang.org/x/perf/benchproc"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -353,6 +354,36 @@ func TestGoBenchIsReadable(t *testing.T) {
 	}
 	if u := reader.Units(); u.GetBetter("ops/s") != 1 {
 		t.Error("more operations per second are not better")
+	}
+}
+
+// What can go wrong: benchstat puts each run into a table of its own, and compares nothing.
+func TestGoBenchIsComparable(t *testing.T) {
+	tables, err := new(benchproc.ProjectionParser).Parse(".config", nil) // benchstat's -table
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := func(commit string, seed uint64, window int) benchproc.Key {
+		r := closed()
+		r.Env.Commit, r.Seed, r.Config.Window = commit, seed, window
+		var b bytes.Buffer
+		if err := r.GoBench(&b); err != nil {
+			t.Fatal(err)
+		}
+		reader := benchfmt.NewReader(&b, "out")
+		for reader.Scan() {
+			if rec, ok := reader.Result().(*benchfmt.Result); ok {
+				return tables.Project(rec)
+			}
+		}
+		t.Fatalf("no result, %v", reader.Err())
+		return benchproc.Key{}
+	}
+	if a, b := table("aaaa", 1, 8), table("bbbb", 2, 8); a != b {
+		t.Errorf("two builds go into two tables, %v and %v", a, b)
+	}
+	if a, b := table("aaaa", 1, 8), table("aaaa", 1, 9); a == b {
+		t.Errorf("two settings are averaged: %v", a)
 	}
 }
 

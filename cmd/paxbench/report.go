@@ -42,6 +42,7 @@ metastability have recorded.
   hlog                 the histograms of one result, for HdrHistogram's log tools
   junit                safety, validity and objectives of each result as test cases`,
 		Example: `  paxbench report run.json
+  paxbench report --format go w8-*.json > w8.txt && benchstat -col window w8.txt w32.txt
   paxbench report --format html -o report.html before.json after.json
   paxbench report --format hgrm --series service -o run.hgrm run.json`,
 		Args: func(cmd *cobra.Command, args []string) error {
