@@ -26,7 +26,7 @@ type Limits struct {
 	Drift float64
 
 	// Faults tells that faults were injected: then a run need not be steady, and what only holds for a steady one is
-	// not asked.
+	// not asked. So it is of a load with bursts.
 	Faults bool
 }
 
@@ -43,6 +43,7 @@ func (l Limits) withDefaults() Limits {
 // It depends on the result alone.
 func (r *Result) Judge(l Limits) (reasons, notes []string) {
 	l = l.withDefaults()
+	l.Faults = l.Faults || len(r.Config.Bursts) > 0
 	add := func(to *[]string, text string) {
 		if text != "" {
 			*to = append(*to, text)

@@ -63,6 +63,10 @@ func TestJudge(t *testing.T) {
 		{"Little, open", "Little's law", false, func(r *Result) { r.OutstandingMean = 60 }},
 		{"Little, few under way", "", false, func(r *Result) { r.OutstandingMean = 9 }},
 		{"Little, with a fault", "", true, func(r *Result) { r.OutstandingMean = 60 }},
+		{"with a burst", "", false, func(r *Result) { // beyond what the cluster can take, as it was meant
+			r.Config.Bursts = []Burst{{At: time.Second, For: time.Second, Factor: 3}}
+			r.OutstandingMean, r.BacklogEnd = 60, 10_001
+		}},
 		{"Little, closed, too few", "generator saturated: it was to keep 40", false, func(r *Result) { closed(r); r.Config.Inflight = 20 }},
 		{"Little, closed, too many", "Little's law", false, func(r *Result) { closed(r); r.Config.Inflight = 5 }},
 		{"Little, after failures", "", false, func(r *Result) { closed(r); r.Config.Inflight = 5; r.Failed = 2000 }},
