@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -52,9 +53,18 @@ func exitCode(err error, ran bool) int {
 	return exitRuntime
 }
 
-// didYouMean names the known word nearest to what was typed, "" if none is near.
+// didYouMean names the known words that begin with what was typed, or the one nearest to it; "" if none is near.
 func didYouMean(typed string, known []string) string {
-	best, at := "", len(typed)/2+2
+	var longer []string
+	for _, word := range known {
+		if len(typed) > 2 && len(longer) < 3 && strings.HasPrefix(word, strings.ToLower(typed)) {
+			longer = append(longer, strconv.Quote(word))
+		}
+	}
+	if len(longer) > 0 {
+		return "; did you mean " + strings.Join(longer, " or ") + "?"
+	}
+	best, at := "", len(typed)/2+1
 	for _, word := range known {
 		if d := distance(strings.ToLower(typed), strings.ToLower(word)); d < at {
 			best, at = word, d

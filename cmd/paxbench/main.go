@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -45,15 +46,19 @@ func execute(a *app, args []string) int {
 	root.SetArgs(args)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	err := root.Execute()
+	cmd, err := root.ExecuteC()
 	code := exitCode(err, a.ran)
 	var coded *codeError
 	if err == nil || errors.As(err, &coded) && coded.err == nil {
 		return code
 	}
-	a.warnf("%v", err)
+	fmt.Fprintf(a.err, "paxbench: %s\n", strings.TrimPrefix(err.Error(), "paxbench "))
 	if code == exitUsage {
-		fmt.Fprintf(a.err, "Run 'paxbench help' for the commands, 'paxbench COMMAND --help' for its flags.\n")
+		if cmd.HasParent() && cmd.Name() != "help" {
+			fmt.Fprintf(a.err, "'%s --help' explains it.\n", cmd.CommandPath())
+		} else {
+			fmt.Fprintf(a.err, "'paxbench help' lists the commands.\n")
+		}
 	}
 	return code
 }
@@ -87,7 +92,26 @@ Exit codes: 0 ok, 1 runtime error, 2 usage, 3 SLO missed, 4 regression, 5 safety
 	root.AddCommand(newRun(a), newLoad(a), newServe(a), newProbe(a), newPipePeer(a), newWAL(a), newSim(a), newReport(a), newBenchmarks(a), newVersion(a), newCompare(a), newSlices(a), newFailover(a), newSweep(a), newSearch(a), newMetastability(a), newVerify(a), newReplay(a), newScenario(a), newSubscribe(a), newMembers(a))
 	root.AddCommand(newFaultHelp())
 	root.AddCommand(newGenerate(a)) // of run --generators
+	helpRefuses(root)
 	return root
+}
+
+// helpRefuses has help refuse what there is no help for. Cobra shows that of the whole program instead.
+func helpRefuses(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	for _, help := range root.Commands() {
+		if help.Name() != "help" {
+			continue
+		}
+		help.Run, help.RunE = nil, func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return noSuchCommand(cmd, rest)
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		}
+	}
 }
 
 func noSuchCommand(cmd *cobra.Command, args []string) error {
@@ -135,7 +159,10 @@ func plainer(err error) error {
 	case "bool":
 		cause = fmt.Errorf("it takes true or false")
 	}
-	return fmt.Errorf("--%s %s: %v", f.Name, invalid.GetValue(), cause)
+	// What parsers say of a value by itself begins with it.
+	text := strings.TrimPrefix(cause.Error(), "--")
+	text = strings.TrimPrefix(text, fmt.Sprintf("%s %q: ", f.Name, invalid.GetValue()))
+	return fmt.Errorf("--%s %s: %s", f.Name, invalid.GetValue(), text)
 }
 
 // begin marks the end of usage errors that need no code of their own: whatever fails from here is a runtime error.

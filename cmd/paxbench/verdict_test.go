@@ -40,7 +40,7 @@ func TestDidYouMean(t *testing.T) {
 	known := []string{"nodes", "inflight", "batch-bytes", "batch-delay"}
 	for typed, want := range map[string]string{
 		"node": `; did you mean "nodes"?`, "ndoes": `; did you mean "nodes"?`, "batch-byte": `; did you mean "batch-bytes"?`,
-		"in-flight": `; did you mean "inflight"?`, "xyzzyplughfoo": "",
+		"in-flight": `; did you mean "inflight"?`, "batch": `; did you mean "batch-bytes" or "batch-delay"?`, "xyzzyplughfoo": "",
 	} {
 		if got := didYouMean(typed, known); got != want {
 			t.Errorf("%s: %q, want %q", typed, got, want)
