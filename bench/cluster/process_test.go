@@ -183,7 +183,7 @@ func processState(pid int) string {
 
 func waitState(t *testing.T, pid int, states string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if s := processState(pid); s != "" && strings.Contains(states, s) {
 			return
 		}
@@ -198,7 +198,7 @@ func TestUnaskedDeath(t *testing.T) {
 	if err == nil {
 		select {
 		case err = <-c.Failed():
-		case <-time.After(10 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Fatal("the death went unnoticed")
 		}
 	}
@@ -248,7 +248,7 @@ func TestChildrenDieWithParent(t *testing.T) {
 	io.Copy(io.Discard, out)
 	parent.Wait()
 	for _, pid := range pids {
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 			if s := processState(pid); s == "" || s == "Z" {
 				break // a zombie waits for init to reap it; it runs no more
 			}

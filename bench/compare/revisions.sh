@@ -13,4 +13,5 @@ trap 'git worktree remove --force "$dir/tree" 2>/dev/null || true; rm -rf "$dir"
 git worktree add --quiet --detach "$dir/tree" "$commit"
 (cd "$dir/tree" && go build -o ../base ./cmd/paxbench)
 go build -o "$dir/head" ./cmd/paxbench
-"$dir/head" compare --binary-a "$dir/base" --binary-b "$dir/head" --data-dir "$dir/data" "$@"
+"$dir/head" compare --binary-a "$dir/base" --name-a "base, $base ($(git rev-parse --short "$commit"))" \
+  --binary-b "$dir/head" --name-b "head, $(git describe --always --dirty=' with changes')" --data-dir "$dir/data" "$@"

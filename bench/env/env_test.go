@@ -110,7 +110,7 @@ func TestProbeCancelled(t *testing.T) {
 	if _, err := Fsync(ctx, t.TempDir(), time.Minute); err == nil {
 		t.Error("no error from a cancelled probe")
 	}
-	if took := time.Since(start); took > 10*time.Second {
+	if took := time.Since(start); took > 50*time.Second { // of the two minutes
 		t.Errorf("took %s", took)
 	}
 }

@@ -130,6 +130,7 @@ func peak(ctx context.Context, run Runner, c bench.Config, p *Plan) (r *result.R
 const (
 	latencyBack = 2
 	rateBack    = 0.95
+	lostUsual   = 0.005 // share that may fail under the usual load
 	backFor     = time.Second
 	floor       = 5 * time.Millisecond // of the bound: below, what a busy machine does to a p99 is no failure
 )
@@ -156,6 +157,13 @@ func Judge(r *result.Result, p Plan) *Report {
 		out.Verdict, out.better = Invalid, before.Rate
 		out.Reasons = append(out.Reasons, fmt.Sprintf("before the overload %s of %s operations/s were served: the peak is taken too high; give --peak, or repeat it on a quieter machine",
 			result.Count(before.Rate), result.Count(before.Offered)))
+		return out
+	}
+	// Served, but only just: with queues that are full before the overload there is nothing to recover to.
+	if lost := before.Failed + before.Unknown; float64(lost) > lostUsual*float64(before.ops) {
+		out.Verdict, out.better = Invalid, min(before.Rate, rateBack*p.Peak)
+		out.Reasons = append(out.Reasons, fmt.Sprintf("before the overload %s operations failed or are of unknown outcome, of %s: the peak is taken too high; give --peak, or repeat it on a quieter machine",
+			result.Count(float64(lost)), result.Count(float64(before.ops))))
 		return out
 	}
 	if burst := &out.Phases[1]; burst.Rate >= rateBack*burst.Offered {
@@ -217,10 +225,9 @@ func good(intervals []result.Interval, bound int64, offered float64) bool {
 func phase(name string, r *result.Result, from, to int64, offered float64) Phase {
 	p := Phase{Name: name, Start: from, End: to, Offered: offered}
 	var p50, p99 []int64
-	var ops uint64
 	length := int64(0)
 	for _, i := range between(r, from, to) {
-		length, ops = length+i.Length, ops+i.Ops
+		length, p.ops = length+i.Length, p.ops+i.Ops
 		p.Failed, p.Unknown = p.Failed+i.Failed, p.Unknown+i.Unknown
 		p.Max, p.Outstanding, p.Waiting = max(p.Max, i.Max), max(p.Outstanding, i.Outstanding), max(p.Waiting, i.Waiting)
 		if i.Ops > 0 {
@@ -228,7 +235,7 @@ func phase(name string, r *result.Result, from, to int64, offered float64) Phase
 		}
 	}
 	if length > 0 {
-		p.Rate = float64(ops) / float64(length) * 1e9
+		p.Rate = float64(p.ops) / float64(length) * 1e9
 	}
 	if len(p99) > 0 {
 		slices.Sort(p50)

@@ -17,6 +17,7 @@ import (
 // to, less.
 type system struct {
 	capacity float64       // operations per second
+	fails    uint64        // of what is served in an interval, besides
 	broken   float64       // capacity once it was overloaded; 0: the same
 	heals    time.Duration // how long after the overload it is broken; 0: for ever
 }
@@ -45,7 +46,7 @@ func (s *system) run(_ context.Context, c bench.Config) (*result.Result, error) 
 		done := min(queue, capacity*step.Seconds())
 		queue = min(queue-done, s.capacity*c.Load.Patience.Seconds())
 		p99 := int64(2*time.Millisecond) + int64(queue/capacity*1e9)
-		r.Intervals = append(r.Intervals, result.Interval{Start: int64(at), Length: int64(step), Ops: uint64(done + 0.5), P50: p99 / 2, P99: p99, Max: p99})
+		r.Intervals = append(r.Intervals, result.Interval{Start: int64(at), Length: int64(step), Ops: uint64(done + 0.5), Failed: s.fails, P50: p99 / 2, P99: p99, Max: p99})
 	}
 	return r, nil
 }
@@ -61,9 +62,10 @@ func TestVerdicts(t *testing.T) {
 		to      time.Duration
 	}{
 		"bounded queue":            {system{capacity: 1000}, 0, Recovered, 3 * time.Second, 6 * time.Second},
-		"late":                     {system{1000, 500, 10 * time.Second}, 0, Recovered, 12 * time.Second, 16 * time.Second},
-		"never":                    {system{1000, 700, 0}, 0, NotRecovered, result.Never, result.Never},
+		"late":                     {system{capacity: 1000, broken: 500, heals: 10 * time.Second}, 0, Recovered, 12 * time.Second, 16 * time.Second},
+		"never":                    {system{capacity: 1000, broken: 700}, 0, NotRecovered, result.Never, result.Never},
 		"the peak was understated": {system{capacity: 1000}, 400, Invalid, result.Never, result.Never},
+		"failures all the time":    {system{capacity: 1000, fails: 3}, 0, Invalid, result.Never, result.Never},
 		"the peak was overstated":  {system{capacity: 1000}, 2000, Invalid, result.Never, result.Never},
 	} {
 		p := DefaultPlan()

@@ -58,6 +58,7 @@ type Phase struct {
 	Waiting     uint64  `json:"waiting_max"`     // due and not sent
 	HeapMax     uint64  `json:"heap_bytes_max"`  // of one node
 
+	ops     uint64
 	p99High int64 // the 90th percentile of the intervals' p99
 }
 

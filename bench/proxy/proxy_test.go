@@ -175,7 +175,7 @@ func TestLatency(t *testing.T) {
 	send(t, c, "?")
 	expect(t, c, "?") // connecting has its own round trip
 	best := time.Hour
-	for range 10 {
+	for range 30 {
 		start := time.Now()
 		send(t, c, "?")
 		expect(t, c, "?")
@@ -183,23 +183,29 @@ func TestLatency(t *testing.T) {
 		if took < one*3/2 {
 			t.Errorf("a round trip of %s, over %s each way", took, one)
 		}
-		best = min(best, took)
+		if best = min(best, took); best <= 2*one {
+			break
+		}
 	}
 	if best > 3*one {
-		t.Errorf("the best of ten round trips took %s, want about %s", best, one*7/4)
+		t.Errorf("the best of 30 round trips took %s, want about %s", best, one*7/4)
 	}
 	// Pieces under way overlap: as many as the window holds take one latency, not one each.
-	start := time.Now()
-	for range 40 {
-		send(t, c, "another piece")
-		time.Sleep(100 * time.Microsecond)
+	best = time.Hour
+	for range 5 {
+		start := time.Now()
+		for range 40 {
+			send(t, c, "another piece")
+			time.Sleep(100 * time.Microsecond)
+		}
+		for range 40 {
+			expect(t, c, "another piece")
+		}
+		if best = min(best, time.Since(start)); best <= 20*one {
+			return
+		}
 	}
-	for range 40 {
-		expect(t, c, "another piece")
-	}
-	if took := time.Since(start); took > 20*one {
-		t.Errorf("40 pieces took %s: one after the other", took)
-	}
+	t.Errorf("40 pieces took %s at best: one after the other", best)
 }
 
 // A limited line must not carry more than its limit, whoever shares it, and must carry about that.

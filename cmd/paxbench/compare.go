@@ -24,6 +24,7 @@ type compareConfig struct {
 	scenarioConfig
 	flags    [2]string // of each side
 	binaries [2]string
+	names    [2]string // what they are called; "": programs and flags
 	rounds   int
 	most     int
 	limit    time.Duration
@@ -90,6 +91,8 @@ Flags that are not --a or --b hold for both sides. Exit codes: 0 no regression s
 	fs.StringVar(&c.flags[1], "b", "", "flags of run for side B, in quotes")
 	fs.StringVar(&c.binaries[0], "binary-a", "", "program of side A (default this one)")
 	fs.StringVar(&c.binaries[1], "binary-b", "", "program of side B (default this one)")
+	fs.StringVar(&c.names[0], "name-a", "", "what side A is called in the report (default its program and flags)")
+	fs.StringVar(&c.names[1], "name-b", "", "what side B is called in the report")
 	fs.IntVar(&c.rounds, "rounds", compareRounds, "pairs to measure, at least; 6 are needed for a verdict")
 	fs.IntVar(&c.most, "rounds-max", compareMost, "pairs to measure, at most, until --detect is reached")
 	fs.DurationVar(&c.limit, "limit", compareLimit, "how long pairs are added to --rounds until --detect is reached; 0s: without end")
@@ -276,7 +279,9 @@ func (c *compareConfig) side(i int) (side, error) {
 		}
 		s.label = strings.TrimSpace(c.binaries[i] + " " + c.flags[i])
 	}
-	if s.label == "" {
+	if c.names[i] != "" {
+		s.label = strings.TrimSpace(c.names[i] + " " + c.flags[i])
+	} else if s.label == "" {
 		s.label = "defaults"
 	}
 	given, err := words(c.flags[i])

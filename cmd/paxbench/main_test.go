@@ -42,7 +42,7 @@ func spawn(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = &out, &errs, t.TempDir()
-	cmd.Env = append(os.Environ(), "NO_COLOR=1")
+	cmd.Env = append(plainEnv(os.Environ()), "NO_COLOR=1")
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
 		t.Fatal(err)
 	}

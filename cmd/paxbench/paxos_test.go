@@ -70,7 +70,7 @@ func TestPaxosCommands(t *testing.T) {
 			default:
 				t.Fatalf("what is %s?", args[0])
 			}
-			cmd.Env = append(os.Environ(), "NO_COLOR=1")
+			cmd.Env = append(plainEnv(os.Environ()), "NO_COLOR=1")
 			out, err := cmd.CombinedOutput()
 			code := cmd.ProcessState.ExitCode()
 			if code != exitOK && (args[0] == "go" || code != exitInvalid) {

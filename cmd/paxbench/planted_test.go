@@ -36,7 +36,7 @@ func TestLossyEngine(t *testing.T) {
 	args := append(small(t), "--rate", "0", "--duration", "0s", "--ops", "2500", "--batch-bytes", "256B", "--warmup", "0s", "--keys", "500", "--format", "text", "--slo", "p99<1s", "-o", record)
 	cmd := exec.Command(bin, args...)
 	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.Dir, cmd.Env = &out, &errs, t.TempDir(), append(os.Environ(), "NO_COLOR=1")
+	cmd.Stdout, cmd.Stderr, cmd.Dir, cmd.Env = &out, &errs, t.TempDir(), append(plainEnv(os.Environ()), "NO_COLOR=1")
 	_ = cmd.Run()
 	if code := cmd.ProcessState.ExitCode(); code != exitViolated || !strings.Contains(out.String(), "SAFETY VIOLATED") {
 		t.Fatalf("exit %d\n%s%s", code, out.String(), errs.String())

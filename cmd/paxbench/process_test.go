@@ -217,7 +217,7 @@ func childrenOf(t *testing.T, parent int) (pids []int) {
 func mustEnd(t *testing.T, pids []int) {
 	t.Helper()
 	for _, pid := range pids {
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 			if err != nil || strings.Contains(string(text), ") Z ") {
 				break
@@ -406,7 +406,7 @@ func strangers(t *testing.T, addr string) {
 			t.Fatal(err)
 		}
 		conn.Write(bytes)
-		conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 		if n, err := conn.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s: %d bytes, %v; the connection should be closed", name, n, err)
 		}

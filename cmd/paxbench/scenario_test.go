@@ -81,10 +81,10 @@ func TestSides(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.flags[1] = "--window 8 --clients 2 --nodes 3"
+	c.flags[1], c.names[1] = "--window 8 --clients 2 --nodes 3", "head"
 	s, err := c.side(1)
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || s.label != "head --window 8 --clients 2 --nodes 3" {
+		t.Fatalf("%q, %v", s.label, err)
 	}
 	for _, want := range []string{"--nodes=3", "--window=8", "--clients=2", "--duration=4s", "--slo=p99<5ms", "--fault=kill:leader@1s+1s"} {
 		if !slices.Contains(s.args, want) {
