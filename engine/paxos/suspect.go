@@ -88,9 +88,11 @@ func (r *Replica) recoverIncarnations(st *State) {
 	r.restamp()
 	r.stampRecorded = true
 	if r.incarnations[r.self] != 0 && !plant.Is(plant.LeftOutBallotsReused) {
-		// It was healed once. The ballots left out then are on record only if it has used one above them since: what was
-		// promised may be lower.
-		r.leaveOut(r.counter)
+		// It was healed. The ballots left out then are on record only if it has used one above them since: what was promised may be
+		// lower, and each time that it was healed it left out more, above those that it may have used in between.
+		for range min(max(heals(r.incarnations[r.self]), 1), healsMost) {
+			r.leaveOut(r.counter)
+		}
 	}
 	switch {
 	case st.vouched:
@@ -102,6 +104,13 @@ func (r *Replica) recoverIncarnations(st *State) {
 
 // vouchJump is far more incarnations than a suspect replica asks to be healed in.
 const vouchJump = 1 << 16 << 32
+
+// heals is how often a replica may have been healed that lives in this incarnation: each raises the counter in it.
+func heals(incarnation uint64) uint64 { return incarnation % vouchJump >> 32 }
+
+// healsMost is for how many heals ballots are left out at a start: with more it would ask for a ballot so far up that others take it for
+// senseless.
+const healsMost = wire.BallotJumpMax / healSkip / 4
 
 // vouched takes an operator's word that the disk has lost nothing: the replica lives on, with all its memory, in an incarnation
 // of its own choice. It needs one, because it has asked others to be healed in incarnations that it does not know, and they
