@@ -77,6 +77,7 @@
 //	22 Lease         promised ballot  step u32 | owner u32 | life u64 | span u64; chosen 0
 //	23 Back          number of start  -; ballot and slot 0
 //	24 Seen          as in Back       -; ballot 0: none
+//	25 Held          0                -; ballot 0
 //
 // Votes stand back to back, in strictly ascending slot order, between the part's first and last slot:
 //

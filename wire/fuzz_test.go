@@ -70,7 +70,7 @@ func fuzzBodies(f *testing.F, kinds ...Kind) {
 func FuzzDecodeMessage(f *testing.F) {
 	fuzzBodies(f, KindPrepare, KindPromise, KindReject, KindAccept, KindAccepted, KindHeartbeat, KindHeartbeatAck,
 		KindFetch, KindLearn, KindProbe, KindProbeAck, KindSnapChunk, KindSnapAck, KindHealRequest, KindHealReply, KindMembers,
-		KindAny, KindFastAccepted, KindFastChosen, KindResign, KindLease, KindBack, KindSeen)
+		KindAny, KindFastAccepted, KindFastChosen, KindResign, KindLease, KindBack, KindSeen, KindHeld)
 }
 
 func FuzzDecodeRecord(f *testing.F) {

@@ -102,6 +102,8 @@ func peerVectors(t testing.TB) []vector {
 	}
 	members := Message{Kind: KindMembers, Group: testGroup, From: testNode, Slot: 900, Chosen: 999, Members: AppendMembership(nil, goldenMembership())}
 	vs = append(vs, frameVector("members", "Members 1 and 4, chosen in slot 900, from slot 1924 on", members.Encode(testCluster)))
+	held := Message{Kind: KindHeld, Group: testGroup, From: testNode, Slot: 900, Chosen: 999}
+	vs = append(vs, frameVector("held", "Held up to slot 900", held.Encode(testCluster)))
 	change := goldenMembership()
 	change.Slot, change.From = 0, 0
 	f := NewMembersAccept(change)

@@ -31,6 +31,7 @@ const (
 	KindLease
 	KindBack
 	KindSeen
+	KindHeld
 	kindPeerEnd
 )
 
@@ -91,6 +92,7 @@ var kinds = [kindRecEnd]kindInfo{
 	KindLease:        {"Lease", MessageSize + leaseTail, MessageSize + leaseTail, false},
 	KindBack:         {"Back", MessageSize, MessageSize, true},
 	KindSeen:         {"Seen", MessageSize, MessageSize, true},
+	KindHeld:         {"Held", MessageSize, MessageSize, false},
 
 	KindHello:      {"Hello", controlSize, controlSize + HelloBytesMax, false},
 	KindWelcome:    {"Welcome", controlSize, controlSize + ControlBytesMax, false},

@@ -39,6 +39,7 @@ const AcceptHeadroom = HeaderSize + MessageSize
 //	Resign        Ballot = at which the sender led and leads no more, Chosen
 //	Back          Round = number of the sender's start, Chosen
 //	Seen          Round as asked, Ballot = highest that the receiver promised the sender, Slot = highest that it told it a vote for; 0: none
+//	Held          Slot = every node that keeps state holds, durably, what is chosen up to here, Chosen
 //	Lease         Step, Ballot, Slot = number of the resource, Life = of the asker, Owner, Span, Promised (engine/paxos/lease)
 //
 // Promise, Accepted, FastAccepted, HealRequest, HealReply, Back and Seen may carry the incarnations that the sender knows of. Chosen is always the sender's chosen prefix. Value, Votes and Data are views into Frame.
@@ -229,6 +230,8 @@ func (m *Message) check() error {
 		ok = m.Ballot == 0
 	case KindBack:
 		ok = m.Ballot == 0 && m.Slot == 0
+	case KindHeld:
+		ok = m.Ballot == 0 && m.Slot != 0
 	case KindSnapChunk, KindSnapAck:
 		// Not Offset+len(Data) > Total: with an offset near 2^64 the sum wraps round and passes.
 		ok = m.Total <= SnapBytesMax && m.Offset <= m.Total && uint64(len(m.Data)) <= m.Total-m.Offset

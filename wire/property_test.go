@@ -163,7 +163,7 @@ func genMessage(t *rapid.T) Message {
 	switch m.Kind {
 	case KindPromise, KindHealReply:
 		genPromise(t, &m)
-	case KindHealRequest:
+	case KindHealRequest, KindHeld:
 		m.Ballot = 0
 	case KindBack:
 		m.Ballot, m.Slot, m.Round = 0, 0, rapid.Uint64().Draw(t, "round")

@@ -55,6 +55,8 @@ func (m *Message) text(value func(Batch) string) string {
 		return fmt.Sprintf("Lease %v %v, owner %d", m.Step, m.Ballot, m.Owner)
 	case KindSeen:
 		return fmt.Sprintf("Seen promise of %v, vote for slot %d", m.Ballot, m.Slot)
+	case KindHeld:
+		return fmt.Sprintf("Held up to slot %d", m.Slot)
 	case KindResign:
 		return fmt.Sprintf("Resign %v", m.Ballot)
 	case KindFetch:

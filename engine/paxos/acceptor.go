@@ -103,14 +103,19 @@ func (r *Replica) raise(b wire.Ballot, why string) {
 
 // recordPromise lifts the promise to b and records it together with the chosen prefix. The prefix must go with it: slots
 // that were learned from an announcement at the old ballot will not be voted for again at the new one, so no later record
-// would tell a restarted replica that they are chosen, and everything above them would count as uncertain for ever.
+// would tell a restarted replica that they are chosen, and everything above them would count as uncertain for ever. An auxiliary, which
+// forgets what it voted in slots that are chosen, records how far.
 func (r *Replica) recordPromise(b wire.Ballot) wire.LSN {
 	r.promised = b
 	r.stampRecorded = true
 	if plant.Is(plant.PromiseNotRecorded) || plant.Is(plant.BallotNotRecorded) && b.Node() == r.c.Self {
 		return r.lsn
 	}
-	return r.record(wire.PromiseRecord(r.c.Cluster, r.c.Group, r.c.Self, b, r.chosen, r.stamp))
+	learned := r.chosen
+	if r.aux.self {
+		learned = r.trimmed
+	}
+	return r.record(wire.PromiseRecord(r.c.Cluster, r.c.Group, r.c.Self, b, learned, r.stamp))
 }
 
 // promise reports to a proposer, or to one who heals, every vote from slot from on, in parts, as far as one burst goes: the proposer asks again
@@ -265,7 +270,12 @@ func (r *Replica) vote(m *wire.Message) bool {
 // full says that no value for slot s is taken now, because the log in memory has reached its bounds: it keeps too much that a
 // snapshot has not taken over yet, or too much above the chosen prefix. In the second case the next slot's value is taken all the
 // same, and what was asked for with Fetch: they make the prefix grow. What is refused comes again (resend, Fetch).
+//
+// What an auxiliary holds is bounded as a whole: which of it is chosen does not matter to it.
 func (r *Replica) full(s wire.Slot) bool {
+	if r.aux.self {
+		return r.log.bytes > r.c.LogBytesMax
+	}
 	ahead := r.c.AheadBytesMax
 	if s <= r.fetch.until {
 		ahead += 2 * fetchBytes // an answer; the leader may repeat more

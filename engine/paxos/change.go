@@ -66,6 +66,8 @@ func (r *Replica) ChangeMembers(ch Change) (Outcome, error) {
 		return Busy, &ChangeError{fmt.Sprintf("mode %v has a fixed membership, mode %v can change it", r.c.Mode, ModeMulti)}
 	case r.c.Learn != LearnOne:
 		return Busy, &ChangeError{fmt.Sprintf("with learners %v the membership is fixed, learners %v can change it", r.c.Learn, LearnOne)}
+	case r.aux.nodes != 0:
+		return Busy, &ChangeError{"with auxiliary nodes the membership is fixed"}
 	case r.role != Leader:
 		return NotLeader, nil
 	case r.changing.on || len(r.configs) > 1 || len(r.proposed) > 0 || r.chosen < r.barrier || !r.settled:

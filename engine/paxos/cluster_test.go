@@ -37,6 +37,8 @@ type testNode struct {
 	waiting  []gated
 	applied  wire.Slot
 	snapshot wire.Slot
+	forgot   wire.Slot   // of an auxiliary: its votes up to here are gone, on the disk as well
+	forgets  wire.Slot   // the same, when the next sync is over
 	members  Memberships // as of applied
 	snapped  Memberships // as of snapshot
 	joined   bool        // it was not there when the cluster was founded
@@ -177,6 +179,15 @@ func (c *simCluster) node(id wire.NodeID) *testNode { return c.nodes[id-1] }
 // start brings a node up from its disk.
 func (c *simCluster) start(nd *testNode) {
 	st := NewState(nd.snapshot)
+	if nd.auxiliary(c) {
+		st = NewAuxiliaryState()
+		nd.forgets = nd.forgot
+		mark := wire.TrimRecord(testCluster, 1, nd.id, nd.forgot)
+		if err := st.Load(&mark); err != nil {
+			c.t.Fatalf("node %d: %v", nd.id, err)
+		}
+		mark.Frame.Release()
+	}
 	vouched := wire.Slot(0)
 	for _, p := range nd.disk {
 		f := wire.GetCopy(p)
@@ -224,6 +235,29 @@ func (c *simCluster) start(nd *testNode) {
 		c.t.Fatalf("RECOVERY: node %d knew slots up to %d when it last promised, and up to %d after a restart", nd.id, vouched, nd.r.chosen)
 	}
 	c.collect(nd)
+}
+
+// auxiliary says whether the node is one.
+func (nd *testNode) auxiliary(c *simCluster) bool { return slices.Contains(c.cfg.Auxiliary, nd.id) }
+
+// told is the slot up to which an Accepted needs no vote.
+func (nd *testNode) told(c *simCluster) wire.Slot {
+	if nd.auxiliary(c) {
+		return nd.r.trimmed
+	}
+	return nd.snapshot
+}
+
+// forgetVotes is told that an auxiliary forgets its votes up to slot s: every main node must hold what is chosen there.
+func (c *simCluster) forgetVotes(nd *testNode, s wire.Slot) {
+	nd.forgets = s
+	for _, n := range c.nodes {
+		for t := n.snapshot + 1; t <= s && !n.auxiliary(c) && !c.rotted; t++ {
+			if !n.hasDurable(t) {
+				c.t.Fatalf("HELD: auxiliary node %d forgets its votes up to slot %d, node %d lacks slot %d", nd.id, s, n.id, t)
+			}
+		}
+	}
 }
 
 // crash stops a node; of what was not synced the first keep records survive.
@@ -344,6 +378,8 @@ func (c *simCluster) collect(nd *testNode) {
 			nd.suspect = e.Reason
 		case EventHealed:
 			nd.suspect = ""
+		case EventForgot:
+			c.forgetVotes(nd, e.Slot)
 		}
 		c.stats[e.Kind.String()]++
 		c.stats["holes"] += e.Holes
@@ -405,7 +441,7 @@ func (c *simCluster) emit(nd *testNode, to wire.NodeID, frame []byte) {
 	defer f.Release()
 	m := mustDecode(f)
 	switch m.Kind {
-	case wire.KindLearn, wire.KindFetch, wire.KindHealRequest, wire.KindSeen:
+	case wire.KindLearn, wire.KindFetch, wire.KindHealRequest, wire.KindSeen, wire.KindHeld:
 	default:
 		if nd.suspect != "" && nd.r.suspect.on {
 			c.t.Fatalf("AMNESIA: node %d sends %v while it is suspect", nd.id, m.Kind)
@@ -416,13 +452,13 @@ func (c *simCluster) emit(nd *testNode, to wire.NodeID, frame []byte) {
 	}
 	switch m.Kind {
 	case wire.KindPromise, wire.KindAccepted, wire.KindFastAccepted, wire.KindPrepare, wire.KindHealReply:
-		if p := nd.durablePromise(&m); p < m.Ballot && m.Trimmed < m.Slot && (m.Kind != wire.KindAccepted && m.Kind != wire.KindFastAccepted || m.Slot > nd.snapshot) {
+		if p := nd.durablePromise(&m); p < m.Ballot && m.Trimmed < m.Slot && (m.Kind != wire.KindAccepted && m.Kind != wire.KindFastAccepted || m.Slot > nd.told(c)) {
 			c.t.Fatalf("DURABLE BEFORE VISIBLE: node %d sends %v of slot %d at ballot %v, its disk holds promise %v", nd.id, m.Kind, m.Slot, m.Ballot, p)
 		}
 	}
 	if m.Kind == wire.KindAccepted || m.Kind == wire.KindFastAccepted {
 		for s := m.Slot; s < m.Slot+wire.Slot(m.Count); s++ {
-			if s > nd.snapshot && !nd.hasDurable(s) {
+			if s > nd.told(c) && !nd.hasDurable(s) {
 				c.t.Fatalf("DURABLE BEFORE VISIBLE: node %d says it accepted slot %d, its disk does not", nd.id, s)
 			}
 		}
@@ -491,7 +527,7 @@ func fastVote(nd *testNode, rec *wire.Record) string {
 
 // sync makes the first n records not yet synced durable and lets go what waited for them.
 func (c *simCluster) sync(nd *testNode, n int) {
-	nd.synced = min(nd.synced+n, len(nd.disk))
+	nd.synced, nd.forgot = min(nd.synced+n, len(nd.disk)), nd.forgets
 	lsn := wire.LSN(nd.synced - nd.base)
 	keep := nd.waiting[:0]
 	for _, g := range nd.waiting {

@@ -165,6 +165,10 @@ type Config struct {
 	// Nodes is then whom it may hear from, Self included.
 	Join bool
 
+	// Auxiliary is those of Nodes, in ascending order, that are acceptors only and vote while another node does not answer
+	// (auxiliary.go): so many that the others are as many as must vote. ModeMulti, without leases. The same on all nodes, and for ever.
+	Auxiliary []wire.NodeID
+
 	Mode    Mode    // the same on all nodes, and for ever
 	Backoff Backoff // ModeBasic; the same on all nodes
 	Learn   Learn   // the same on all nodes
@@ -176,6 +180,7 @@ type Config struct {
 	ElectionTicks   int   // silence before a follower probes, drawn from [ElectionTicks, 2*ElectionTicks); default 30
 	RetransmitTicks int   // before an unanswered Accept, Prepare or Fetch is sent again; default 20
 	HoleTicks       int   // ModeBasic: silence in an open slot before another finishes it, drawn from [HoleTicks, 2*HoleTicks); ModeFast: before its coordinator settles it; default 10
+	SuspectTicks    int   // with auxiliary nodes: silence of another node before they are asked; default 5 heartbeats
 	StallTicks      int   // a leader whose own disk finishes nothing for so long resigns; default 2*ElectionTicks
 	ApplyLagMax     int   // chosen slots not yet applied beyond which Propose answers Busy; default 1024
 	PromiseBytes    int   // votes in one part of a promise, in bytes; default wire.PromiseBytesMax
@@ -223,6 +228,7 @@ func (c Config) withDefaults() Config {
 	def(&c.RetransmitTicks, 20)
 	def(&c.HoleTicks, 10)
 	def(&c.StallTicks, 2*c.ElectionTicks)
+	def(&c.SuspectTicks, 5*c.HeartbeatTicks)
 	def(&c.ApplyLagMax, 1024)
 	def(&c.PromiseBytes, wire.PromiseBytesMax)
 	bound := func(p *int64, v int64) {
@@ -276,6 +282,7 @@ func (c Config) Validate() error {
 		c.LogBytesMax, c.AheadBytesMax, c.PromiseTotalMax)
 	fault(c.Lease < 0 || c.Lease > wire.LeaseSpanMax, "leases of %d ns: need 0 to %d", c.Lease, int64(wire.LeaseSpanMax))
 	fault(c.Lease > 0 && (c.LeaseDrift < 0 || c.LeaseDrift >= c.Lease), "leases of %d ns with a drift of %d ns: need less than the lease", c.Lease, c.LeaseDrift)
+	c.checkAuxiliary(fault)
 	if len(c.Nodes) > 0 && !c.Join && int(c.Mode) < len(modeNames) {
 		errs = append(errs, c.Quorums.CheckIn(c.Mode, len(c.Nodes)))
 	}

@@ -100,11 +100,11 @@ func idle(t *testing.T, cfg Config, nodes int) *simCluster {
 	}
 	ok := c.settle(100, func() bool {
 		for _, nd := range c.nodes {
-			if nd.applied != c.node(1).applied {
+			if nd.applied != c.node(1).applied && !nd.auxiliary(c) {
 				return false
 			}
 		}
-		return len(c.net) == 0
+		return len(c.net) == 0 && !c.node(1).r.aux.engaged
 	})
 	for len(c.net) > 0 {
 		c.deliver(0)

@@ -131,6 +131,12 @@
 // and answers reads without asking: lease.go says how and why it is safe, Lease how to use it. It rides on the heartbeats. Package
 // lease is the general algorithm, PaxosLease, which needs neither ballots on a disk nor a leader, and holds what the two share.
 //
+// # Auxiliary acceptors
+//
+// Some nodes may be acceptors and nothing else (Config.Auxiliary), who are asked for votes only while another node does not answer (Lamport
+// and Massa, Cheap Paxos, 2004). Promises, votes and quorums are as ever; what is special is that they keep no state, and forget votes
+// when every other node holds what was chosen. auxiliary.go says how and why that is safe.
+//
 // # What keeps it safe
 //
 //   - An answer names the ballot of the moment its record was made, and leaves when that record is durable
@@ -157,7 +163,8 @@
 //	suspect.go   damaged disks, healing, incarnations  basic.go     independent instances: proposer
 //	back.go      older copies of a directory
 //	members.go   who decides which slot                change.go    the leader's part in a change
-//	log.go       slots in a ring                       beacon.go    the same: who is alive, holes
+//	auxiliary.go acceptors without a state             beacon.go    the same: who is alive, holes
+//	log.go       slots in a ring
 //	fast.go      fast rounds: ballots, proposer        settle.go    the same: coordinator
 //	testdata/    the protocols' stories, message by message
 //

@@ -153,7 +153,7 @@ func (r *Replica) onProbe(m *wire.Message) {
 		return
 	}
 	quiet := r.leader == 0 || r.now-r.heard+2*uint64(r.c.HeartbeatTicks) >= uint64(r.c.ElectionTicks)
-	near := m.Chosen >= r.trimmed && m.Chosen+2*wire.WindowMax >= r.chosen
+	near := (m.Chosen >= r.trimmed || r.aux.self) && m.Chosen+2*wire.WindowMax >= r.chosen
 	r.send(m.From, &wire.Message{
 		Kind: wire.KindProbeAck, Ballot: m.Ballot, Granted: quiet && near && r.role != Leader && !r.leasedFrom(m.From),
 	}, 0)
@@ -225,6 +225,7 @@ func (r *Replica) leaderTick() {
 		r.fastTick()
 		return
 	}
+	r.auxTick()
 	r.driveChange()
 	r.settleMembers()
 	r.leadOn()
@@ -269,6 +270,7 @@ func (r *Replica) sendHeartbeat() {
 		}
 	}
 	r.introduce(r.members | r.joining)
+	r.tellHeld()
 }
 
 // onHeartbeat keeps a follower following. A heartbeat of a ballot above the promise comes from a leader whose Prepare did

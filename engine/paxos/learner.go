@@ -2,6 +2,7 @@ package paxos
 
 import (
 	"github.com/paxbench/paxbench/wire"
+	"github.com/paxbench/paxbench/wire/plant"
 )
 
 // fetchSlots is how many slots a follower asks for at a time, fetchBytes how much a replica sends in answer at most:
@@ -76,6 +77,10 @@ func (r *Replica) deliver(s wire.Slot) {
 	r.log.deliver(e)
 	r.chosen = s
 	r.extendChain(s, e)
+	if r.aux.self { // nobody executes it here
+		r.applied = s
+		return
+	}
 	c, _ := r.ChosenAt(s)
 	c.Frame.Retain()
 	r.out.Chosen = append(r.out.Chosen, c)
@@ -106,6 +111,8 @@ func (r *Replica) source() (from wire.NodeID, upTo wire.Slot) {
 		return r.whoIsAhead()
 	case r.leader == r.c.Self:
 		return 0, 0
+	case r.aux.self:
+		upTo = r.gap()
 	}
 	return r.leader, upTo
 }
@@ -153,7 +160,12 @@ func (r *Replica) onFetch(m *wire.Message, from int) {
 		return
 	}
 	if m.Slot <= r.trimmed {
-		r.event(Event{Kind: EventPeerBehind, Peer: m.From, Slot: m.Slot})
+		switch {
+		case r.aux.self:
+			r.send(m.From, &wire.Message{Kind: wire.KindHeld, Slot: r.trimmed}, 0)
+		case !r.aux.nodes.has(from): // those have no use for a snapshot
+			r.event(Event{Kind: EventPeerBehind, Peer: m.From, Slot: m.Slot})
+		}
 		return
 	}
 	sent := 0
@@ -162,7 +174,7 @@ func (r *Replica) onFetch(m *wire.Message, from int) {
 		sent += e.frame.Len()
 		r.teach(m.From, s, e)
 	}
-	if r.role != Leader {
+	if r.role != Leader || r.aux.nodes.has(from) && !r.aux.engaged {
 		return
 	}
 	for s := max(m.Slot, r.chosen+1); s <= min(m.Until, r.log.last(), m.Slot+fetchSlots) && sent < 2*fetchBytes; s++ {
@@ -209,6 +221,9 @@ func (r *Replica) counted(s wire.Slot, b wire.Ballot, i int) {
 	}
 	if b > e.votes.ballot {
 		e.votes.reset(b)
+	}
+	if plant.Is(plant.AuxiliaryCounted) && r.aux.nodes != 0 && i != r.self {
+		e.votes.add(b, r.aux.nodes.first())
 	}
 	if r.configOf(s).nodes.has(i) {
 		r.settle(s, e, e.votes.add(b, i))

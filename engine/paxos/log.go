@@ -34,6 +34,9 @@ type slotLog struct {
 	count int
 	bytes int64 // of all frames held
 
+	// An auxiliary's: base is where its votes begin, and not always just above what it has forgotten.
+	floats bool
+
 	// Invariant: prefixBytes is the sum over the entries in the chosen prefix, prefixBytes <= bytes.
 	prefixBytes int64
 }
@@ -60,8 +63,11 @@ func (l *slotLog) get(s wire.Slot) *entry {
 	return &l.ring[int(s)&(len(l.ring)-1)]
 }
 
-// ensure returns the entry of slot s >= base, adding empty entries up to it.
+// ensure returns the entry of slot s >= base, adding empty entries up to it; in a log that floats also those below base.
 func (l *slotLog) ensure(s wire.Slot) *entry {
+	if l.floats {
+		l.float(s)
+	}
 	if s < l.base {
 		panic(fmt.Sprintf("BUG: paxos: slot %d is below the log's base %d", s, l.base))
 	}
@@ -72,6 +78,20 @@ func (l *slotLog) ensure(s wire.Slot) *entry {
 		l.count = need
 	}
 	return &l.ring[int(s)&(len(l.ring)-1)]
+}
+
+// float moves base to slot s if nothing is held, or adds empty entries from s on.
+func (l *slotLog) float(s wire.Slot) {
+	switch {
+	case l.count == 0:
+		l.base = s
+	case s < l.base:
+		below := int(l.base - s)
+		if need := below + l.count; need > len(l.ring) {
+			l.grow(need)
+		}
+		l.base, l.count = s, below+l.count // the entries below were empty: dropTo and grow leave none behind
+	}
 }
 
 func (l *slotLog) grow(need int) {

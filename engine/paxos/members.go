@@ -186,7 +186,7 @@ func (r *Replica) changed() bool { return r.c.Join || r.met || r.newest().Slot >
 // mayLead says whether this replica may become the leader: it belongs to the newest configuration, and knows that of the
 // next slot.
 func (r *Replica) mayLead() bool {
-	return !r.removed && r.newest().nodes.has(r.self) && len(r.configs[0].Members) > 0
+	return !r.removed && !r.aux.self && r.newest().nodes.has(r.self) && len(r.configs[0].Members) > 0
 }
 
 // contact returns the index of a node, which is given one if it has none: a number that sets of nodes know it by.

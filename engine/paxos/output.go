@@ -79,13 +79,17 @@ const (
 	EventInForce                       // the configuration of Slot is that of the next slot: To or later
 	EventChanged                       // a leader's: a quorum of the members of Slot has all that was decided before they decide, from slot To on
 	EventChangeFailed                  // ChangeMembers came to nothing because of Reason; with a Slot, in which it was proposed, it may yet be made
+	EventEngaged                       // a leader's: auxiliary nodes are asked to vote, from Slot on
+	EventReleased                      // a leader's: they are not asked any more, from Slot on
+	EventForgot                        // an auxiliary's: its votes up to Slot are not needed any more
 	EventRemoved                       // this replica is no member any more: not of the configuration of Slot, which decides slots from To on
 )
 
 var eventNames = [...]string{
 	"leading", "lost leadership", "following", "probing", "preparing", "peer behind", "disk stall", "suspect", "cannot heal", "healed",
 	"proposing", "not proposing", "duel", "displaced", "finishing", "collision",
-	"contact", "changing members", "members chosen", "members in force", "members changed", "members not changed", "removed",
+	"contact", "changing members", "members chosen", "members in force", "members changed", "members not changed",
+	"auxiliaries engaged", "auxiliaries released", "votes forgotten", "removed",
 }
 
 func (k EventKind) String() string { return eventNames[k] }
@@ -140,6 +144,9 @@ type Status struct {
 	Healing     int    // suspect: nodes that have told all they know
 	HealQuorum  int    // suspect: how many have to
 	Incarnation uint64 // 0: never healed
+
+	Auxiliary bool // it is an auxiliary node
+	Engaged   bool // leader: auxiliary nodes are asked to vote
 
 	Members wire.Slot // in which the newest configuration was chosen; 0: that of the founding
 	Removed bool      // it is no member any more

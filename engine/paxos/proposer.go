@@ -174,7 +174,14 @@ func (r *Replica) onPromise(m *wire.Message, from int) {
 	if r.role != Preparing || m.Ballot != r.ballot || p.whole {
 		return
 	}
-	if m.Trimmed >= p.need {
+	if r.aux.nodes != 0 {
+		r.peers[from].chosen = max(r.peers[from].chosen, m.Chosen)
+	}
+	if m.Trimmed >= p.need && r.aux.nodes.has(from) {
+		if r.heldHere(m.Trimmed, m.From); r.role != Preparing {
+			return
+		}
+	} else if m.Trimmed >= p.need {
 		// What it asked for is only in that peer's snapshot: be a follower, and ask for the snapshot, unless those slots
 		// were learned since.
 		r.stepDown("it is behind a snapshot")
@@ -246,6 +253,7 @@ func (r *Replica) lead(found []foundVote, ok bool) {
 	r.next = r.prepFrom
 	r.settled, r.settleMark, r.lateAsked = r.newest().Slot == 0, 0, 0
 	r.beginLease()
+	r.leadMains(r.prepFrom + wire.Slot(len(found)))
 	if r.fast == nil { // where others propose too, reads and own votes go on
 		r.round, r.roundOpen = 0, false
 		if r.c.Learn == LearnOne {
@@ -359,6 +367,9 @@ func (r *Replica) collect() (found []foundVote, ok bool) {
 		if !r.peers[i].promise.whole {
 			continue
 		}
+		if plant.Is(plant.AuxiliaryVotesIgnored) && r.aux.nodes.has(i) {
+			continue
+		}
 		reporters = reporters.with(i)
 		for _, f := range r.peers[i].promise.frames {
 			m := mustDecode(f)
@@ -437,7 +448,7 @@ func (r *Replica) proposeIn(s wire.Slot, f *wire.Buffer) {
 	}
 	r.log.put(e, f, r.ballot)
 	e.sent = r.now
-	r.broadcastFrame(f, 0, r.configOf(s).nodes)
+	r.broadcastFrame(f, 0, r.asked(s))
 	r.record(wire.Record{
 		Kind: wire.KindAccept, Group: r.c.Group, Ballot: r.ballot, Slot: s, Chosen: r.chosen, Frame: f.Retain(),
 	})
@@ -503,7 +514,7 @@ func (r *Replica) resend() {
 			continue
 		}
 		e.sent = r.now
-		missing := (r.configOf(s).nodes &^ e.votes.nodes).without(r.self)
+		missing := (r.asked(s) &^ e.votes.nodes).without(r.self)
 		r.resent += uint64(missing.size())
 		r.broadcastFrame(e.frame, 0, missing)
 	}

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/paxbench/paxbench/engine/paxos/lease"
@@ -22,7 +23,7 @@ var (
 // a seed; a failure prints mode and seed, and -paxos.mode and -paxos.seed replay it.
 func TestRandomSchedules(t *testing.T) {
 	vital := map[Mode][]string{
-		ModeMulti: {"leading", "lost leadership", "holes", "reproposed", "lease reads"},
+		ModeMulti: {"leading", "lost leadership", "holes", "reproposed", "lease reads", "auxiliaries engaged", "auxiliaries released", "votes forgotten"},
 		ModeFast:  {"leading", "lost leadership", "holes", "reproposed", "proposing", "not proposing", "collision", "displaced", "finishing", "own", "lost track"},
 		ModeBasic: {"proposing", "not proposing", "duel", "displaced", "finishing", "own", "lost track"},
 	}
@@ -84,6 +85,7 @@ func randomSchedule(t testing.TB, mode Mode, seed uint64) map[string]int {
 	})
 	defer c.close()
 	c.randomClocks(rng)
+	c.randomAuxiliary(seed)
 	c.onEvent = func(nd *testNode, e Event) {
 		if e.Kind == EventPeerBehind && rng.IntN(3) == 0 && c.node(e.Peer).r != nil {
 			c.install(nd, c.node(e.Peer))
@@ -171,6 +173,26 @@ func (c *simCluster) randomClocks(rng *rand.Rand) {
 	}
 }
 
+// randomAuxiliary makes some nodes of a third of the schedules with a leader auxiliary ones. It draws from numbers of its own.
+func (c *simCluster) randomAuxiliary(seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 2))
+	n := len(c.nodes)
+	extra := n - c.cfg.Quorums.of(n).Accept
+	if c.cfg.Mode != ModeMulti || rng.IntN(3) > 0 || extra == 0 || extra == n {
+		return
+	}
+	c.cfg.Learn, c.cfg.Lease = LearnOne, 0
+	for _, i := range rng.Perm(n)[:extra] {
+		c.cfg.Auxiliary = append(c.cfg.Auxiliary, wire.NodeID(i+1))
+	}
+	slices.Sort(c.cfg.Auxiliary)
+	for _, nd := range c.nodes {
+		nd.r.Close()
+		nd.starts = 0
+		c.start(nd)
+	}
+}
+
 // randomQuorums draws sizes that intersect.
 func randomQuorums(rng *rand.Rand, mode Mode, nodes int) (q Quorums) {
 	if rng.IntN(3) > 0 {
@@ -213,7 +235,7 @@ func (c *simCluster) recovers() {
 		}
 		slot, chosen := c.where[fmt.Sprint("last ", last)]
 		for _, n := range c.nodes {
-			if !c.configs[len(c.configs)-1].Has(n.id) {
+			if !c.configs[len(c.configs)-1].Has(n.id) || n.auxiliary(c) {
 				continue
 			}
 			if !chosen || n.applied < slot || c.cfg.Mode != ModeMulti && len(n.proposed) > 0 {

@@ -77,6 +77,7 @@ type Replica struct {
 	reads     []pendingRead
 
 	lease leaseState
+	aux   auxiliaries
 
 	// Healing (suspect.go).
 	suspect       suspicion
@@ -110,7 +111,7 @@ type peer struct {
 	promised wire.Ballot // ModeMulti: the highest that it promised this replica
 	answered bool        // it has told what it has seen of this replica (back.go)
 
-	learned wire.Slot // leader: its chosen prefix, durable, as last heard of
+	learned wire.Slot // leader: its chosen prefix, durable, as last heard of; with auxiliaries: see holds
 	promise promiseParts
 }
 
@@ -123,7 +124,7 @@ func New(c Config, st *State) *Replica {
 	}
 	c = c.withDefaults()
 	if st == nil {
-		st = NewState(0)
+		st = c.newState()
 	}
 	r := &Replica{
 		c:        c,
@@ -135,6 +136,7 @@ func New(c Config, st *State) *Replica {
 		rng: rng(c.Seed ^ uint64(c.Self)<<32 ^ uint64(c.Group)),
 	}
 	r.found(st.memberships)
+	r.auxiliary()
 	if c.Mode == ModeFast {
 		r.startFast()
 	}
@@ -250,6 +252,8 @@ func (r *Replica) Step(m *wire.Message) {
 		r.onLearn(m)
 	case wire.KindHealRequest:
 		r.onHealRequest(m, from)
+	case wire.KindHeld:
+		r.onHeld(m)
 	default:
 		if r.basic != nil {
 			r.basicStep(m, from)
@@ -339,6 +343,9 @@ func (r *Replica) withinReach(m *wire.Message) bool {
 	case wire.KindAccept:
 		if r.fast == nil && m.Scope != r.scope() {
 			return false
+		}
+		if r.aux.self {
+			return r.reaches(m)
 		}
 	case wire.KindAccepted, wire.KindChosen, wire.KindFastAccepted, wire.KindFastChosen:
 		last += wire.Slot(m.Count) - 1
@@ -463,6 +470,7 @@ func (r *Replica) Status() Status {
 	}
 	r.suspectStatus(&st)
 	st.Members, st.Removed = r.newest().Slot, r.removed
+	st.Auxiliary, st.Engaged = r.aux.self, r.role == Leader && r.aux.engaged
 	switch {
 	case r.fast != nil:
 		st.InFlight, st.Last, st.Fast, st.Taking = len(r.fast.offers), r.lastVoted(), r.fast.stats, r.fast.taking != 0

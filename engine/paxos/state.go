@@ -36,6 +36,32 @@ func NewState(snapshot wire.Slot) *State {
 	return &State{log: newSlotLog(snapshot + 1), chosen: snapshot, snapshot: snapshot}
 }
 
+// NewAuxiliaryState starts the recovery of an auxiliary's state, which has no snapshots.
+func NewAuxiliaryState() *State {
+	s := NewState(0)
+	s.log.floats = true
+	return s
+}
+
+// newState is the state of a replica that never ran.
+func (c Config) newState() *State {
+	for _, a := range c.Auxiliary {
+		if a == c.Self {
+			return NewAuxiliaryState()
+		}
+	}
+	return NewState(0)
+}
+
+// forget takes an auxiliary's word that its votes up to slot are not needed any more.
+func (s *State) forget(slot wire.Slot) {
+	if !s.log.floats || slot <= s.snapshot {
+		return
+	}
+	s.log.dropTo(slot)
+	s.snapshot, s.chosen = slot, max(s.chosen, slot)
+}
+
 // Members says what the snapshot holds of the configurations. Without it they are those of the founding.
 func (s *State) Members(h Memberships) { s.memberships = h }
 
@@ -44,19 +70,26 @@ func (s *State) Members(h Memberships) { s.memberships = h }
 func (s *State) Load(r *wire.Record) error {
 	switch r.Kind {
 	case wire.KindRecPromise, wire.KindAccept, wire.KindLearn, wire.KindRecVote:
-	case wire.KindRecTrim, wire.KindRecMembers:
+	case wire.KindRecTrim:
+		s.forget(r.Slot)
+		return nil
+	case wire.KindRecMembers:
 		return nil
 	default:
 		return fmt.Errorf("paxos: record of kind %v is not known to this version", r.Kind)
 	}
-	if r.Slot > s.chosen+2*wire.SlotsAheadMax {
+	if r.Slot > s.chosen+2*wire.SlotsAheadMax && !s.log.floats {
 		return fmt.Errorf("paxos: record of slot %d is far above the chosen prefix %d: slots between are missing", r.Slot, s.chosen)
 	}
 	switch r.Kind {
 	case wire.KindRecPromise:
 		s.promise(r)
 		s.loadIncarnations(r.Incarnations)
-		s.learned(r.Chosen)
+		if s.log.floats {
+			s.forget(r.Chosen)
+		} else {
+			s.learned(r.Chosen)
+		}
 		return nil
 	case wire.KindAccept:
 		s.promise(r)

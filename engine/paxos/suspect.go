@@ -222,8 +222,12 @@ func (r *Replica) forget(i int) {
 	case r.fast != nil:
 		r.forgetFast(i)
 	}
-	for s := r.chosen + 1; s <= r.log.last(); s++ {
-		if e := r.log.get(s); e != nil && !e.chosen {
+	from := r.chosen + 1
+	if r.aux.nodes != 0 { // where votes in slots that are chosen count as well: see holds
+		from = r.log.base
+	}
+	for s := from; s <= r.log.last(); s++ {
+		if e := r.log.get(s); e != nil && (!e.chosen || r.aux.nodes != 0) {
 			e.votes.nodes = e.votes.nodes.without(i)
 		}
 	}
@@ -302,6 +306,8 @@ func (r *Replica) stepSuspect(m *wire.Message, from int) {
 		r.checkStuck()
 	case wire.KindHealReply:
 		r.onHealReply(m, from)
+	case wire.KindHeld:
+		r.onHeld(m)
 	}
 }
 
@@ -330,6 +336,9 @@ func (r *Replica) healQuorum() int {
 // Where any node proposes no change is ever made, and slots may be in use however far above the chosen prefix.
 func (r *Replica) mayHeal() bool {
 	if r.basic != nil || r.fast != nil {
+		return true
+	}
+	if r.aux.nodes != 0 { // nor here
 		return true
 	}
 	return !r.changed() && r.log.last() <= r.chosen+wire.Slot(r.c.Alpha)

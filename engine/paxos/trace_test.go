@@ -18,7 +18,7 @@ import (
 // change of a story, to be read in review like code. Run with -rewrite to write down what the code does now.
 //
 //	cluster nodes=N [window=W] [promise-bytes=B] [log-bytes=B] [ahead-bytes=B] [promise-total=B]    N replicas, nothing on the net
-//	        [alpha=A] [mode=M] [backoff=B] [learn=L] [p1=N] [p2=N] [lease=UNITS] [drift=UNITS]
+//	        [aux=(I,...)] [suspect=TICKS] [alpha=A] [mode=M] [backoff=B] [learn=L] [p1=N] [p2=N] [lease=UNITS] [drift=UNITS]
 //	tick node=I [count=K]                           K ticks of node I
 //	gone node=I peer=J                              node I hears that J's process is gone
 //	elect node=I [verbose]                          the others silent, I ticks until it probes; then settle
@@ -119,6 +119,7 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) {
 			Window: arg("window", 4), Alpha: arg("alpha", 0), PromiseBytes: arg("promise-bytes", 0), LogBytesMax: int64(arg("log-bytes", 0)),
 			AheadBytesMax: int64(arg("ahead-bytes", 0)), PromiseTotalMax: int64(arg("promise-total", 0)), Seed: 1,
 			Mode: Mode(name(d, "mode", modeNames[:])), Backoff: Backoff(name(d, "backoff", backoffNames[:])), Learn: learnArg(d),
+			Auxiliary: nodesArg(t, d, "aux"), SuspectTicks: arg("suspect", 0),
 			Quorums: Quorums{arg("p1", 0), arg("p2", 0), arg("fast", 0)}, Lease: int64(arg("lease", 0)), LeaseDrift: int64(arg("drift", 0)),
 		})
 		tr.c.trace = tr
@@ -149,12 +150,8 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) {
 		tr.c.isolated, tr.c.side = 0, nil
 	case "split":
 		tr.c.side = map[wire.NodeID]bool{}
-		for _, v := range values(d, "side") {
-			id, err := strconv.Atoi(v)
-			if err != nil {
-				t.Fatal(err)
-			}
-			tr.c.side[wire.NodeID(id)] = true
+		for _, id := range nodesArg(t, d, "side") {
+			tr.c.side[id] = true
 		}
 	case "read":
 		tr.c.read(nd)
@@ -279,6 +276,18 @@ func values(d *datadriven.TestData, key string) []string {
 		}
 	}
 	return nil
+}
+
+// nodesArg returns the nodes of an argument.
+func nodesArg(t *testing.T, d *datadriven.TestData, key string) (nodes []wire.NodeID) {
+	for _, v := range values(d, key) {
+		id, err := strconv.Atoi(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes = append(nodes, wire.NodeID(id))
+	}
+	return nodes
 }
 
 // name returns which of the names an argument has; 0 without it.
@@ -443,6 +452,10 @@ func (tr *trace) event(nd *testNode, e *Event) {
 		fmt.Fprintf(&tr.out, ": node %d", e.Peer)
 	case EventChanging:
 		fmt.Fprintf(&tr.out, "%s", inSlot(e.Slot))
+	case EventEngaged, EventReleased:
+		fmt.Fprintf(&tr.out, ", from slot %d on", e.Slot)
+	case EventForgot:
+		fmt.Fprintf(&tr.out, " up to slot %d", e.Slot)
 	case EventMembers, EventInForce, EventRemoved:
 		fmt.Fprintf(&tr.out, "%s, from slot %d on", inSlot(e.Slot), e.To)
 	case EventChangeFailed:

@@ -51,6 +51,8 @@
 //	allocation from a length on the wire         LengthBelieved                             transport
 //	promises carried over into the next round    PromisesCarriedOver                        sim, explore, conform
 //	ballot read again when the write ends        BallotReadLate                             sim, explore
+//
+// Beyond that list, of auxiliary acceptors: AuxiliaryCounted, AuxiliaryVotesIgnored, HeldByOneMain; core.
 package plant
 
 // Bug is a mistake that somebody has made in an engine of this kind (FAULTS.md, section 3).
@@ -144,6 +146,10 @@ const (
 	FastVotesTwice
 	AnyBeforePromises
 	FastReadByAcks
+	// Those below are of auxiliary acceptors.
+	AuxiliaryCounted
+	AuxiliaryVotesIgnored
+	HeldByOneMain
 	bugs
 )
 
@@ -171,6 +177,7 @@ var names = [bugs]string{
 	"configuration active at proposal", "today's quorum for an old slot", "configuration not in the snapshot",
 	"change proposed without promises of the new members",
 	"fast value by a majority of all nodes", "fast quorum is a majority", "two votes at one fast ballot", "any-message before the promises", "fast read confirmed by acks alone",
+	"auxiliary counted that was not asked", "auxiliary's votes ignored in phase 1", "auxiliary forgets what a main node lacks",
 }
 
 // SlowApply spends a tenth more processor time, in a busy wait after Apply. Nothing it does is wrong, so it is none of All:
