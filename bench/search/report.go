@@ -59,9 +59,12 @@ type Measured struct {
 	Lag       result.Latency `json:"lag_ns"`
 }
 
-func (p *Point) met() (n int) {
+func (p *Point) met() int { return p.count(func(m *Measured) bool { return m.Met }) }
+
+// count is how many of the runs are like that.
+func (p *Point) count(is func(*Measured) bool) (n int) {
 	for i := range p.Runs {
-		if p.Runs[i].Met {
+		if is(&p.Runs[i]) {
 			n++
 		}
 	}
@@ -109,16 +112,18 @@ func (s *search) report(partial bool) *Report {
 		r.Notes = append(r.Notes, "the objectives are met at the highest rate that --to allows")
 	}
 	for _, p := range s.points {
-		late := 0
-		for i := range p.Runs {
-			if p.Runs[i].Generator {
-				late++
-			}
+		if p.Rate != s.missed {
+			continue
 		}
-		if p.Rate == s.missed && late > 0 && 2*late >= len(p.Runs)-p.met() {
+		late := p.count(func(m *Measured) bool { return m.Generator })
+		if late > 0 && 2*late >= len(p.Runs)-p.met() {
 			r.Verdict = Generator
 			r.Notes = append(r.Notes, fmt.Sprintf("at %s/s the generator is the limit, not the cluster: what was sent was served in time, but waited to be sent; give it more --inflight or --clients, or more processor",
 				result.Count(p.Rate)))
+		} else if n := p.count(func(m *Measured) bool { return !m.Valid }); n > 0 {
+			bad := p.Runs[slices.IndexFunc(p.Runs, func(m Measured) bool { return !m.Valid })]
+			r.Notes = append(r.Notes, fmt.Sprintf("at %s/s %d of %d runs were invalid, which counts as not met: %s. On a quieter machine the cluster may do more",
+				result.Count(p.Rate), n, len(p.Runs), strings.Join(bad.Reasons, "; ")))
 		}
 	}
 	return r
@@ -163,11 +168,10 @@ func (r *Report) table() table.Table {
 	t := table.Table{Head: []string{"rate", "ops/s", "p50", "p90", "p99", "p99.9", "service p99", "met", ""}, Left: map[int]bool{8: true}}
 	for _, p := range r.Curve {
 		m, mark := p.Middle(), ""
-		switch {
-		case p.Rate == r.Best:
+		if p.Rate == r.Best {
 			mark = "<- best"
-		case !m.Valid:
-			mark = "invalid"
+		} else if n := p.count(func(m *Measured) bool { return !m.Valid }); n > 0 {
+			mark = fmt.Sprintf("%d invalid", n)
 		}
 		l := &m.Response
 		t.Add(result.Count(p.Rate), result.Count(m.OpsPerSec), result.Duration(l.P50), result.Duration(l.P90), result.Duration(l.P99), result.Duration(l.P999),

@@ -127,6 +127,15 @@ func TestNoAnswer(t *testing.T) {
 	if r, err := Run(ctx, s.run, c, plan(t), nil); err != nil || r.Verdict != Generator || r.Best < 7000 || !strings.Contains(r.Notes[0], "generator is the limit") {
 		t.Errorf("%+v, %v", r, err)
 	}
+	always, err := result.ParseSLO("p99<2s") // what ends the search are runs that are invalid
+	if err != nil {
+		t.Fatal(err)
+	}
+	p = plan(t)
+	p.SLOs[0] = always
+	if r, err := Run(ctx, newSystem(1e4).run, c, p, nil); err != nil || r.Verdict != Found || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "2 of 2 runs were invalid, which counts as not met: saturated") {
+		t.Errorf("%+v, %v", r, err)
+	}
 	s = newSystem(1e4)
 	s.lost = true
 	r, err := Run(ctx, s.run, c, plan(t), nil)
