@@ -22,7 +22,7 @@ SEED        ?=
 BASE        ?=
 TIMES       ?= 10
 COMPAREFLAGS ?=
-SCOPES      ?= elections turns reads fetch gap full back contest
+SCOPES      ?= elections turns reads fetch gap full back contest fast successor
 PEERFLAGS   ?=
 
 # The packages with goroutines or shared buffers; the race detector costs them the most and finds the most there.

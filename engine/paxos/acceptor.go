@@ -322,13 +322,22 @@ func (a *ackRun) add(to nodeSet, b wire.Ballot, s wire.Slot, tag uint64) bool {
 func (r *Replica) acked(from int, b wire.Ballot, s wire.Slot, tag uint64) {
 	to := r.audience(from, tag)
 	if to.has(r.self) {
-		r.own.push(ownRecord{slot: s, ballot: b, lsn: r.lsn, tag: tag})
+		if !r.hasCounted(s, b) {
+			r.own.push(ownRecord{slot: s, ballot: b, lsn: r.lsn, tag: tag})
+		}
 		to &^= nodeSet(0).with(r.self)
 	}
 	if to != 0 && !r.ack.add(to, b, s, tag) {
 		r.flushAck()
 		r.ack = ackRun{to, b, s, 1, tag}
 	}
+}
+
+// hasCounted says whether the own vote in slot s at ballot b was counted already: an Accept that comes again, as often as its proposer likes,
+// must not queue it again until the next record is durable.
+func (r *Replica) hasCounted(s wire.Slot, b wire.Ballot) bool {
+	e := r.log.get(s)
+	return e != nil && (e.votes.ballot == b && e.votes.nodes.has(r.self) || e.votersAt(b).has(r.self))
 }
 
 // audience is who is told of a vote that node index from asked for: at a fast ballot the coordinator too, whoever proposed.

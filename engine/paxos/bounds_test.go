@@ -109,3 +109,30 @@ func TestOwnVotesStayBounded(t *testing.T) {
 		t.Errorf("%d own votes queued with at most 2 in flight", n)
 	}
 }
+
+// What can go wrong: in a fast round each repeat of an Accept queues the coordinator's own vote again, which nothing takes away before the
+// next record is durable; an idle coordinator has none to come.
+func TestRepeatedOffersStayBounded(t *testing.T) {
+	c := idle(t, Config{Mode: ModeFast}, 3)
+	defer c.close()
+	if _, o := c.propose(c.node(2), "a"); o != Taken {
+		t.Fatal(o)
+	}
+	var offers []packet
+	for _, p := range c.net {
+		if wire.Kind(p.frame[5]) == wire.KindAccept && p.to == 1 {
+			offers = append(offers, p)
+		}
+	}
+	if len(offers) != 1 {
+		t.Fatalf("%d offers to node 1, want 1", len(offers))
+	}
+	c.hand(offers[0])
+	c.syncAll()
+	for range 100 {
+		c.hand(offers[0])
+	}
+	if own := &c.node(1).r.own; len(own.q)-own.head > 1 {
+		t.Errorf("%d own records wait after 100 repeats", len(own.q)-own.head)
+	}
+}

@@ -65,7 +65,7 @@ func check(v *vocabulary, slots wire.Slot, nodes []*facts) *Violation {
 			}
 		}
 	}
-	for _, rule := range []func() *Violation{t.agreement, t.early, t.learned, t.tallies} {
+	for _, rule := range []func() *Violation{t.oneVote, t.agreement, t.early, t.learned, t.tallies} {
 		if bad := rule(); bad != nil {
 			return bad
 		}
@@ -77,7 +77,7 @@ func check(v *vocabulary, slots wire.Slot, nodes []*facts) *Violation {
 func (t *truth) add(node int, p vote, voters uint64) *Violation {
 	for i := range t.rounds {
 		r := &t.rounds[i]
-		if r.slot == p.slot && r.ballot == p.ballot {
+		if r.slot == p.slot && r.ballot == p.ballot && (r.value == p.value || !t.v.fast(p.ballot)) {
 			if r.value != p.value {
 				return &Violation{"S2", wire.NodeID(node + 1), p.slot, fmt.Sprintf("two values at ballot %v: %s and %s", p.ballot, t.v.name(r.value), t.v.name(p.value))}
 			}
@@ -92,7 +92,7 @@ func (t *truth) add(node int, p vote, voters uint64) *Violation {
 // agreement: what is chosen in a slot is chosen for ever (S1).
 func (t *truth) agreement() *Violation {
 	for _, r := range t.rounds {
-		if bits.OnesCount64(r.voters) <= len(t.nodes)/2 || int(r.slot) >= len(t.chosen) {
+		if bits.OnesCount64(r.voters) < t.v.quorum(r.ballot) || int(r.slot) >= len(t.chosen) {
 			continue
 		}
 		c := &t.chosen[r.slot]
@@ -145,6 +145,9 @@ func (t *truth) learned() *Violation {
 func (t *truth) tallies() *Violation {
 	for i, f := range t.nodes {
 		id := wire.NodeID(i + 1)
+		if bad := t.fastTallies(i, f); bad != nil {
+			return bad
+		}
 		for j, other := range t.nodes {
 			if f.promised&(1<<j) != 0 && other.promise < f.counting {
 				return &Violation{"T", id, 0, fmt.Sprintf("counts a promise of node %d at ballot %v, whose disk holds promise %v", j+1, f.counting, other.promise)}

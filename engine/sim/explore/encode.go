@@ -34,7 +34,8 @@ var leftOut = map[string]string{
 	"Replica.pending":    "no scope goes beyond the first slots",
 	"Replica.remembered": "of contacts that do not come",
 	"Replica.order":      "scratch",
-	"peer.chosen":        "among independent instances, and where the membership is changed: no scope has either",
+	"peer.chosen":        "among independent instances, where the membership is changed, and for Fetches in fast rounds: no scope has any of these",
+	"peer.heard":         "as peer.chosen",
 	"peer.learned":       "no scope changes the membership",
 	"Replica.ignored":    "a counter for people",
 	"Replica.stale":      "a counter for people",
@@ -51,7 +52,6 @@ var leftOut = map[string]string{
 	"Replica.beat":       "time: HeartbeatTicks is 1, so each tick is late enough",
 	"peer.seen":          "time: a leader resigns in a campaign, which ticks until it does",
 	"promiseParts.asked": "time: compared with RetransmitTicks only, which are out of reach",
-	"entry.sent":         "time: compared with RetransmitTicks only, which are out of reach",
 	"fetchState.since":   "time: the action fetch ticks until the follower asks",
 	"fetchState.stuck":   "time: since which slot since counts",
 	"fetchState.sent":    "time: compared with RetransmitTicks only, which are out of reach",
@@ -59,6 +59,16 @@ var leftOut = map[string]string{
 
 	"entry.sum":   "follows from the values learned, which are the same everywhere, or the search ends",
 	"Replica.sum": "as entry.sum",
+
+	"fast.spare":      "tallies for reuse",
+	"fast.stats":      "counters for people",
+	"fast.led":        "time: see fresh",
+	"fast.asked":      "time: of reads, which no scope with fast rounds has",
+	"fast.kept":       "the sum of what is there",
+	"offer.at":        "time: compared with RetransmitTicks only, which are out of reach",
+	"settling.at":     "time: compared with RetransmitTicks only, which are out of reach",
+	"settling.began":  "a counter for people begins with it",
+	"settling.frames": "what found has views into",
 
 	"slotLog.bytes":  "the sum of what is there",
 	"Output.LastLSN": "for the caller",
@@ -70,6 +80,8 @@ var special map[string]func(*encoder, reflect.Value, reflect.Value)
 func init() { // not where it is declared: the functions look it up
 	special = map[string]func(*encoder, reflect.Value, reflect.Value){
 		"entry.frame":     (*encoder).valueOf,  // what is voted for; the frame around it is not sent again (RetransmitTicks)
+		"entry.sent":      (*encoder).fresh,    //
+		"offer.frame":     (*encoder).valueOf,  // as entry.frame
 		"slotLog.ring":    (*encoder).ring,     // the slots held, wherever they lie
 		"ownRecords.q":    (*encoder).queue,    // what was popped is gone
 		"ownRecords.head": (*encoder).nothing,  //
@@ -90,6 +102,12 @@ var idle = map[string]func(paxos.Role) bool{
 	"peer.round": notLeading, "entry.votes": notLeading,
 }
 
+// everybodys are the fields of that list which are not idle in fast rounds: a follower knows by its leader whether it may propose, and it
+// counts votes, its own among them.
+var everybodys = map[string]bool{
+	"Replica.leader": true, "Replica.ballot": true, "Replica.own": true, "Replica.round": true, "peer.round": true, "entry.votes": true,
+}
+
 func always(paxos.Role) bool         { return true }
 func following(r paxos.Role) bool    { return r == paxos.Follower }
 func notPreparing(r paxos.Role) bool { return r != paxos.Preparing }
@@ -99,8 +117,10 @@ func notLeading(r paxos.Role) bool   { return r != paxos.Leader }
 // encoder makes canonical forms.
 type encoder struct {
 	words   *vocabulary
-	drop    bool // Reductions.Stale
-	asks    bool // there are Fetches or Probes
+	drop    bool   // Reductions.Stale
+	asks    bool   // there are Fetches or Probes
+	fast    bool   // mode fast
+	led     uint64 // Replica.fast.led
 	buf     []byte
 	role    paxos.Role
 	durable uint64
@@ -116,13 +136,16 @@ type fieldPlan struct {
 }
 
 func newEncoder(c *Scope, v *vocabulary, r Reductions) *encoder {
-	return &encoder{words: v, drop: r.Stale, asks: c.Fetches || c.Probes, plans: map[reflect.Type][]fieldPlan{}, met: map[string]bool{}}
+	return &encoder{words: v, drop: r.Stale, asks: c.Fetches || c.Probes, fast: c.Fast, plans: map[reflect.Type][]fieldPlan{}, met: map[string]bool{}}
 }
 
 // replica appends the canonical form of r.
 func (e *encoder) replica(buf []byte, r *paxos.Replica) []byte {
 	v := reflect.ValueOf(r).Elem()
 	e.buf, e.role, e.durable = buf, r.Status().Role, v.FieldByName("durable").Uint()
+	if e.fast {
+		e.led = v.FieldByName("fast").Elem().FieldByName("led").Uint()
+	}
 	e.value(v)
 	return e.buf
 }
@@ -139,7 +162,7 @@ func (e *encoder) plan(t reflect.Type) []fieldPlan {
 			continue
 		}
 		f := fieldPlan{index: i, special: special[name]}
-		if e.drop {
+		if e.drop && !(e.fast && everybodys[name]) {
 			f.idle = idle[name]
 		}
 		if e.asks && (name == "Replica.leader" || name == "Replica.ballot" || name == "Replica.fetch") {
@@ -238,6 +261,18 @@ func viewValue(frame []byte) wire.Batch {
 	return b
 }
 
+// fresh stands for the tick at which a slot was last heard of. RetransmitTicks, with which it is compared, are out of reach; but the coordinator
+// of a fast round settles a slot after holeTicks, which have passed at the next tick unless they count from it only.
+func (e *encoder) fresh(_, sent reflect.Value) {
+	if e.fast {
+		if s := sent.Uint(); s == 0 || s < e.led {
+			e.number(1)
+		} else {
+			e.number(0)
+		}
+	}
+}
+
 func (e *encoder) contents(log, _ reflect.Value) { e.number(uint64(held(log))) }
 
 // held is the number of slots in a log, without the empty ones at its end.
@@ -261,20 +296,39 @@ func (e *encoder) ring(log, _ reflect.Value) {
 	}
 }
 
+// queue appends the own records that are waited for. One that is queued again says nothing new when it is its turn: a repeated Accept queues
+// the vote once more.
 func (e *encoder) queue(own, q reflect.Value) {
 	head := int(own.FieldByName("head").Int())
-	e.number(uint64(q.Len() - head))
-	for i := head; i < q.Len(); i++ {
-		e.value(q.Index(i))
+	same := func(a, b reflect.Value) bool {
+		for _, f := range []string{"slot", "ballot", "tag"} {
+			if a.FieldByName(f).Uint() != b.FieldByName(f).Uint() {
+				return false
+			}
+		}
+		return a.FieldByName("promise").Bool() == b.FieldByName("promise").Bool()
 	}
+	for i := head; i < q.Len(); i++ {
+		again := false
+		for k := head; k < i && !again; k++ {
+			again = same(q.Index(k), q.Index(i))
+		}
+		if !again {
+			e.number(1)
+			e.value(q.Index(i))
+		}
+	}
+	e.number(0)
 }
 
 // entryView is what the properties need to know of a slot in a replica.
 type entryView struct {
 	slot   wire.Slot
-	ballot wire.Ballot
+	ballot wire.Ballot // of the vote
 	value  valueID
+	counts wire.Ballot // the ballot of voters
 	voters uint64
+	told   bool // by others that it is chosen: voters is everybody
 	chosen bool
 }
 
@@ -292,6 +346,7 @@ func entries(v *vocabulary, r *paxos.Replica) (list []entryView) {
 		list = append(list, entryView{
 			slot: base + wire.Slot(i), ballot: wire.Ballot(e.FieldByName("ballot").Uint()),
 			value: v.value(viewValue(bufferBytes(frame))), voters: votes.FieldByName("nodes").Uint(),
+			counts: wire.Ballot(votes.FieldByName("ballot").Uint()), told: e.FieldByName("told").Bool(),
 			chosen: e.FieldByName("chosen").Bool(),
 		})
 	}

@@ -15,7 +15,7 @@ import (
 func TestScopes(t *testing.T) {
 	before := wire.Outstanding()
 	seen := map[string]uint64{}
-	for _, name := range []string{"one", "takeover", "watermark", "gap"} {
+	for _, name := range []string{"one", "takeover", "watermark", "gap", "collide"} {
 		t.Run(name, func(t *testing.T) {
 			c, err := Find(name)
 			if err != nil {
@@ -38,6 +38,7 @@ func TestScopes(t *testing.T) {
 		"elections won", "elections won with votes found", "holes filled", "leaderships lost", "slots learned",
 		"restarts with a durable ballot", "restarts with durable votes", "restarts that lost records",
 		"states with two candidates or leaders",
+		"collisions", "slots settled late", "slots promised alone", "values displaced",
 	} {
 		if seen[what] == 0 {
 			t.Errorf("there was not one of: %s", what)
@@ -51,7 +52,15 @@ func TestScopes(t *testing.T) {
 // What can go wrong: a reduction drops states that matter. Without it the same scope must come to the same verdict, by visiting no
 // fewer states. (TestPlanted has the other half: with all reductions on, the mistakes are found.)
 func TestReductions(t *testing.T) {
-	c := Scope{Nodes: 3, Campaigns: []int{0, 1}, Values: []int{1}, Slots: 2, Crashes: 1, Repeats: Any, Led: true}
+	t.Run("multi", func(t *testing.T) {
+		reductions(t, Scope{Nodes: 3, Campaigns: []int{0, 1}, Values: []int{1}, Slots: 2, Crashes: 1, Repeats: Any, Led: true})
+	})
+	t.Run("fast", func(t *testing.T) {
+		reductions(t, Scope{Nodes: 3, Values: []int{1}, Slots: 2, Crashes: 1, Repeats: Any, Led: true, Fast: true})
+	})
+}
+
+func reductions(t *testing.T, c Scope) {
 	all := Run(Options{Scope: c, Ends: -1})
 	for what, r := range map[string]Reductions{
 		"unread fields": {Stale: true, Sync: true}, "stale fields": {Unread: true, Sync: true}, "disks finish": {Unread: true, Stale: true},

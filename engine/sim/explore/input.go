@@ -20,6 +20,7 @@ const (
 	opFetch                  // time passes until it asks for what it missed
 	opHush                   // time passes until its leader has been silent for too long
 	opRead                   // it is asked for a read, when arg slots were done
+	opLate                   // fast rounds: time passes until the coordinator settles the slots that are open
 	opOutput                 // it puts out what it has
 )
 
@@ -59,6 +60,8 @@ func (n *node) take(in input) (ok bool) {
 		}
 	case opFetch:
 		return n.askMissing()
+	case opLate:
+		n.settleLate()
 	case opHush:
 		for n.r.Status().Role == paxos.Follower && !quiet(n.r) {
 			n.lose(n.tick)
@@ -181,7 +184,7 @@ func (n *node) campaign() bool {
 	return n.electionOn
 }
 
-// propose gives the leader its next value, if it would go into one of the scope's slots.
+// propose gives a leader, or a node in an open fast round, its next value, if it would go into one of the scope's slots.
 func (n *node) propose() bool {
 	f := proposal(n.c.valueName(n.i, n.values))
 	s, outcome := n.r.Propose(f)
@@ -229,7 +232,7 @@ func (n *node) inner() (list []input) {
 	}
 	st := n.r.Status()
 	from := 1
-	if n.v.whole && !n.led {
+	if n.v.whole && !n.led && n.deaf() {
 		from = max(from, len(n.disk)-n.synced)
 	}
 	for k := from; k <= len(n.disk)-n.synced; k++ {
@@ -238,11 +241,14 @@ func (n *node) inner() (list []input) {
 	if n.campaigns < of(n.c.Campaigns, n.i) {
 		list = append(list, input{op: opCampaign})
 	}
-	if st.Role == paxos.Leader && n.values < of(n.c.Values, n.i) {
+	if (st.Role == paxos.Leader || st.Taking) && n.values < of(n.c.Values, n.i) {
 		list = append(list, input{op: opPropose})
 	}
 	if st.Role == paxos.Leader && n.c.Beats == BeatAlways {
 		list = append(list, input{op: opBeat})
+	}
+	if n.c.Fast && n.isOpen(&st) {
+		list = append(list, input{op: opLate})
 	}
 	if st.Role == paxos.Follower && n.c.Fetches && st.Leader != 0 {
 		list = append(list, input{op: opFetch})

@@ -38,8 +38,10 @@ type lively struct {
 	s     *space
 	nodes []*liveNode
 	net   []packet
-	value []byte
 }
+
+// last is the value that is proposed in the end.
+const last = "last"
 
 type liveNode struct {
 	r       *paxos.Replica
@@ -55,9 +57,6 @@ type packet struct {
 
 // goesOn plays rounds of ticks, deliveries and syncs until a value that the first leader to come proposes is learned everywhere.
 func (l *lively) goesOn() bool {
-	f := proposal("last")
-	l.value = bytes.Clone(viewValue(f.Bytes()).Bytes())
-	f.Release()
 	for range 10 * lateTicks {
 		for len(l.net) > 0 {
 			p := l.net[0]
@@ -69,7 +68,7 @@ func (l *lively) goesOn() bool {
 			n.r.Durable(wire.LSN(n.records))
 			l.collect(i)
 			if n.r.Status().Role == paxos.Leader && n.r.Status().InFlight == 0 && !n.has {
-				f := proposal("last")
+				f := proposal(last)
 				if _, outcome := n.r.Propose(f); outcome != paxos.Taken {
 					f.Release()
 				}
@@ -111,7 +110,7 @@ func (l *lively) collect(i int) {
 	}
 	for _, ch := range out.Chosen {
 		n.learned = ch.Slot
-		n.has = n.has || bytes.Equal(ch.Value.Bytes(), l.value)
+		n.has = n.has || payload(ch.Value) == last
 		ch.Frame.Release()
 	}
 	n.r.Applied(n.learned)

@@ -73,6 +73,9 @@ func (v *vocabulary) message(from, to int, f *wire.Buffer) (id msgID, ok bool) {
 		panic(fmt.Sprintf("BUG: explore: node %d sends a malformed frame: %v", from+1, err))
 	}
 	if v.blank {
+		if v.scope.Fast {
+			blankFast(&m)
+		}
 		switch m.Kind {
 		case wire.KindHeartbeatAck:
 			if !v.reads {
@@ -181,13 +184,17 @@ func payload(b wire.Batch) string {
 
 const clusterID = wire.ClusterID(7)
 
-// config is a replica's. Nothing here happens by itself after so and so many ticks: what time would bring about is an action
+// config is that of a replica in its life-th life. Nothing here happens by itself after so and so many ticks: what time would bring about is an action
 // of the search (campaign, beat, fetch), which gives the ticks it needs, and repeats are the network's.
-func config(c *Scope, i int) paxos.Config {
+func config(c *Scope, i, life int) paxos.Config {
 	cfg := paxos.Config{
 		Cluster: clusterID, Group: 1, Self: wire.NodeID(i + 1), Window: 8,
 		HeartbeatTicks: 1, ElectionTicks: electionTicks, RetransmitTicks: lateTicks, StallTicks: lateTicks, Seed: 1,
 		Fresh: true, // disks keep what was durable, so that nobody has anything to tell a node that starts (engine/paxos/back.go)
+	}
+	if c.Fast {
+		// A tag must not come again after a restart, and follows from the seed. HoleTicks: see settleLate.
+		cfg.Mode, cfg.HoleTicks, cfg.Seed = paxos.ModeFast, holeTicks, 1+uint64(life)
 	}
 	for id := range c.Nodes {
 		cfg.Nodes = append(cfg.Nodes, wire.NodeID(id+1))
@@ -197,8 +204,10 @@ func config(c *Scope, i int) paxos.Config {
 
 // electionTicks is small, because a campaign gives three times as many ticks, and larger than the ticks that heartbeats and
 // fetches can take between two signs of life: what each adds to a state is bounded by the slots. lateTicks is more than a node
-// is given in one life within a scope (tick holds it to that), and soon over when a state is tried for liveness.
+// is given in one life within a scope (tick holds it to that), and soon over when a state is tried for liveness. holeTicks is the least
+// there is: a coordinator that settles a slot late must not resign for the silence that this takes.
 const (
 	electionTicks = 8
 	lateTicks     = 80
+	holeTicks     = 1
 )

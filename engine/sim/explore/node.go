@@ -34,6 +34,7 @@ type node struct {
 
 	claimed    wire.Slot     // a prefix that it said was chosen beyond what it had learned itself
 	promise    wire.Ballot   // highest durable promise
+	slots      []wire.Ballot // in fast rounds: the same for single slots
 	spent      []wire.Ballot // ballots prepared in earlier lives
 	reached    wire.Slot     // Reads: highest slot delivered in any life
 	readFloor  wire.Slot     // Reads: what the read under way has to see
@@ -48,6 +49,7 @@ type node struct {
 	fault      *Violation
 	coverage   map[string]uint64 // nil: nobody counts
 	hushing    bool              // what a campaign's ticks put out before it starts is lost
+	quietBeats bool              // what a leader repeats at each tick is lost
 	electionOn bool
 }
 
@@ -100,7 +102,8 @@ func recovered(v *vocabulary, disk []recID) *paxos.State {
 // start brings the node up from its disk.
 func (n *node) start() {
 	n.base, n.synced, n.chosen, n.ticks, n.led = len(n.disk), len(n.disk), 0, 0, false
-	n.r = paxos.New(config(n.c, n.i), recovered(n.v, n.disk))
+	n.r = paxos.New(config(n.c, n.i, n.crashes), recovered(n.v, n.disk))
+	n.recoveredSlots()
 	if got := n.r.Status().Promised; got < n.promise {
 		n.fail("S5", 0, "restarted with promise %v, its disk had made %v durable", got, n.promise)
 	}
@@ -169,9 +172,10 @@ func (n *node) underWay() {
 	if st.Role != paxos.Leader {
 		return
 	}
-	open := nextSlot(n.r) - st.Chosen - 1
+	next := max(nextSlot(n.r), st.Chosen+1) // in fast rounds others go on
+	open := next - st.Chosen - 1
 	for _, e := range entries(n.v, n.r) {
-		if e.slot > st.Chosen && (e.chosen || e.ballot == st.Ballot) {
+		if e.slot > st.Chosen && e.slot < next && (e.chosen || n.wide(e.ballot) == st.Ballot) {
 			open--
 		}
 	}
@@ -196,7 +200,7 @@ func (n *node) record(r *wire.Record) {
 func (n *node) message(m *paxos.Outgoing) {
 	defer m.Frame.Release()
 	id, ok := n.v.message(n.i, int(m.To)-1, m.Frame)
-	if n.hushing || ok && n.c.lost(n.v.messages[id].m.Kind) {
+	if n.hushing || ok && n.lost(n.v.messages[id].m.Kind) {
 		return
 	}
 	if n.fx != nil {
@@ -225,9 +229,10 @@ func (n *node) message(m *paxos.Outgoing) {
 	}
 }
 
-// lost says whether the scope loses all messages of a kind.
-func (c *Scope) lost(k wire.Kind) bool {
-	return k == wire.KindFetch && !c.Fetches || k == wire.KindHeartbeat && c.Beats == BeatNever
+// lost says whether all messages of a kind are lost now.
+func (n *node) lost(k wire.Kind) bool {
+	beat := k == wire.KindHeartbeat || k == wire.KindAny && n.quietBeats
+	return k == wire.KindFetch && !n.c.Fetches || beat && (n.c.Beats == BeatNever || n.quietBeats)
 }
 
 // emit puts a message on the net: what it tells must be on the disk (S3).
@@ -240,11 +245,11 @@ func (n *node) emit(id msgID) {
 		}
 		fallthrough
 	case wire.KindPromise:
-		if n.promise < m.Ballot {
+		if n.promise < n.wide(m.Ballot) {
 			n.fail("S3", 0, "%v at ballot %v leaves, its disk holds promise %v", m.Kind, m.Ballot, n.promise)
 		}
 	case wire.KindAccepted:
-		if n.promise < m.Ballot {
+		if n.promise < n.wide(m.Ballot) {
 			n.fail("S3", m.Slot, "Accepted at ballot %v leaves, its disk holds promise %v", m.Ballot, n.promise)
 		}
 		for s := m.Slot; s < m.Slot+wire.Slot(m.Count); s++ {
@@ -255,8 +260,10 @@ func (n *node) emit(id msgID) {
 	case wire.KindReject:
 		n.count("ballots refused")
 	}
-	// An Accept, Fetch or Learn beyond the scope's slots, and its answer, is lost on the way.
-	if m.Slot > n.c.Slots && (m.Kind == wire.KindAccept || m.Kind == wire.KindLearn || m.Kind == wire.KindFetch) {
+	if n.c.Fast {
+		n.emitFast(m)
+	}
+	if n.c.beyond(m) {
 		return
 	}
 	if at, found := slices.BinarySearch(n.sent, id); !found {
@@ -296,10 +303,11 @@ func (n *node) durable(k int) {
 func (n *node) keep(r *record) {
 	switch r.Kind {
 	case wire.KindRecPromise, wire.KindAccept:
-		if r.Ballot < n.promise {
+		if n.wide(r.Ballot) < n.promise {
 			n.fail("S5", r.Slot, "%v at ballot %v is recorded after a promise of ballot %v", r.Kind, r.Ballot, n.promise)
 		}
-		n.promise = max(n.promise, r.Ballot)
+		n.promise = max(n.promise, n.wide(r.Ballot))
+		n.keepSlot(r)
 	}
 	if r.Kind == wire.KindAccept {
 		v := vote{r.Slot, r.Ballot, r.value}
@@ -327,6 +335,12 @@ func (n *node) event(e *paxos.Event) {
 		n.fail("S15", 0, "is suspect, its disk has lost nothing that was durable: %s", e.Reason)
 	case paxos.EventPreparing:
 		n.electionOn = true
+	case paxos.EventCollision:
+		n.count("collisions")
+	case paxos.EventFinishing:
+		n.count("slots promised alone")
+	case paxos.EventDisplaced:
+		n.count("values displaced")
 	}
 }
 
@@ -382,6 +396,9 @@ func (n *node) encode(e *encoder, disks map[string][]byte) []byte {
 		buf = binary.AppendUvarint(buf, uint64(v.ballot))
 	}
 	buf = binary.AppendUvarint(buf, uint64(n.promise))
+	for _, b := range n.slots {
+		buf = binary.AppendUvarint(buf, uint64(b))
+	}
 	for _, b := range n.spent {
 		buf = binary.AppendUvarint(buf, uint64(b))
 	}
@@ -400,7 +417,7 @@ func (n *node) recoveredForm(e *encoder, disks map[string][]byte) []byte {
 	if form, ok := disks[string(key)]; ok {
 		return form
 	}
-	r := paxos.New(config(n.c, n.i), recovered(n.v, n.disk[:n.synced]))
+	r := paxos.New(config(n.c, n.i, 0), recovered(n.v, n.disk[:n.synced]))
 	for _, ch := range r.Output().Chosen {
 		ch.Frame.Release()
 	}

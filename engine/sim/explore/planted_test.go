@@ -39,6 +39,14 @@ func TestPlanted(t *testing.T) {
 		{plant.BallotReadLate, "turns", "S3", nil, ""},
 		{plant.ReadBeforeBarrier, "reads", "S10", harm, "reads"},
 		{plant.ReadUnconfirmed, "reads", "S10", harm, "reads"},
+		// Not FastMajority: of three nodes a majority is what the fast rule asks for as well.
+		{plant.FastQuorumSmall, "collide", "S7", harm, "collide"},
+		{plant.FastVotesTwice, "collide", "S2", harm, "collide"},
+		{plant.SlotPromiseNotRecorded, "collide", "S3", nil, ""},
+		{plant.AnyBeforePromises, "rival", "S4", nil, ""},
+		{plant.AckBeforeSync, "collide", "S3", harm, "fast"},
+		{plant.VotesCountedTwice, "collide", "S7", harm, "collide"},
+		{plant.LowestVoteWins, "rival", "S4", harm, "rival"},
 	} {
 		t.Run(c.bug.String(), func(t *testing.T) {
 			find := func(scope string, only []string) {

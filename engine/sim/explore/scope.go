@@ -15,7 +15,7 @@ type Scope struct {
 
 	Nodes     int
 	Campaigns []int     // how often node 1, 2, ... may start an election; the others never do
-	Values    []int     // how many values node 1, 2, ... may propose while it leads
+	Values    []int     // how many values node 1, 2, ... may propose: while it leads, or in fast rounds while one is open
 	Slots     wire.Slot // Accepts for slots above are lost; a leader's barrier takes the first free slot
 	Crashes   int       // crashes, each with its restart, in all
 	Repeats   int       // a node takes messages again up to so often; Any: without limit
@@ -25,6 +25,7 @@ type Scope struct {
 	Beats     Beats     // which heartbeats arrive
 	Fetches   bool      // followers that miss chosen slots ask for them
 	Probes    bool      // the probe before an election is played; else it is granted (see doc.go)
+	Fast      bool      // mode fast, else multi; the coordinator may settle what is open at any time
 }
 
 // Beats says which heartbeats can arrive.
@@ -60,12 +61,20 @@ func Scopes() []Scope {
 			Nodes: 3, Campaigns: []int{0, 1}, Values: []int{1}, Slots: 2, Repeats: Any, Led: true, Beats: BeatAlways},
 		{Name: "gap", About: "two values in flight when another takes over: a hole below a vote",
 			Nodes: 3, Campaigns: []int{0, 1}, Values: []int{2}, Slots: 3, Repeats: Any, Led: true},
+		{Name: "collide", About: "a fast round: two nodes offer values for one slot, and the coordinator settles it",
+			Nodes: 3, Values: []int{1, 1}, Slots: 2, Repeats: Any, Led: true, Fast: true},
 		{Name: "back", About: "the first leader takes over again: votes at several ballots in a slot",
 			Nodes: 3, Campaigns: []int{1, 1}, Values: []int{1, 1}, Slots: 2, Repeats: Any, Led: true, Long: true},
 		{Name: "contest", About: "two proposers from nothing, one contested slot, no crash",
 			Nodes: 3, Campaigns: []int{1, 1}, Values: []int{1}, Slots: 2, Repeats: Any, Long: true},
 		{Name: "full", About: "two proposers, two slots, loss, repetition, any order, and a crash at any moment",
 			Nodes: 3, Campaigns: []int{0, 1}, Values: []int{2, 1}, Slots: 3, Crashes: 1, Repeats: Any, Led: true, Long: true},
+		{Name: "fast", About: "a fast round: two values collide, are settled, and a crash at any moment",
+			Nodes: 3, Values: []int{1, 1}, Slots: 2, Crashes: 1, Repeats: Any, Led: true, Fast: true, Long: true},
+		{Name: "successor", About: "a fast round with a value in flight, and another coordinator that takes over",
+			Nodes: 3, Campaigns: []int{0, 1}, Values: []int{1}, Slots: 2, Repeats: Any, Led: true, Fast: true, Beats: BeatNever, Long: true},
+		{Name: "rival", About: "the same with two values: larger than memory, but what is wrong lies near its beginning",
+			Nodes: 3, Campaigns: []int{0, 1}, Values: []int{1, 0, 1}, Slots: 2, Repeats: Any, Led: true, Fast: true, Beats: BeatNever, Long: true},
 	}
 }
 
@@ -91,7 +100,7 @@ func (s *Scope) String() string {
 		on   bool
 		what string
 	}{
-		{s.Led, "node 1 leads"}, {s.Turn > 1, fmt.Sprintf("turns of %d", s.Turn)}, {s.Reads > 0, fmt.Sprintf("%d reads", s.Reads)},
+		{s.Fast, "mode fast"}, {s.Led, "node 1 leads"}, {s.Turn > 1, fmt.Sprintf("turns of %d", s.Turn)}, {s.Reads > 0, fmt.Sprintf("%d reads", s.Reads)},
 		{s.Beats == BeatAlways, "heartbeats at any time"}, {s.Beats == BeatNever, "heartbeats lost"}, {s.Fetches, "fetches"}, {s.Probes, "probes"},
 	} {
 		if more.on {

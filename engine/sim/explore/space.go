@@ -117,7 +117,7 @@ func (s *space) intern(n *node, parent nodeState, in input) nodeState {
 	if n.fault == nil {
 		st := n.r.Status()
 		l.active = st.Role == paxos.Leader || st.Role == paxos.Preparing
-		l.calm = st.Role == paxos.Follower && n.open == 0 && n.synced < len(n.disk)
+		l.calm = st.Role == paxos.Follower && n.deaf() && n.open == 0 && n.synced < len(n.disk)
 		l.reads = st.Role == paxos.Leader && n.reads < s.c.Reads
 		l.reached = uint8(n.reached)
 		l.facts = s.factsOf(n)
@@ -279,6 +279,11 @@ type facts struct {
 	counting wire.Ballot // the ballot of promised
 	promised uint64
 	accepted []tally
+
+	// In fast rounds.
+	slots   []wire.Ballot // durable, by slot
+	counted []fastTally   // by anybody
+	asked   []slotTally   // by a coordinator
 }
 
 // tally is a leader's count of votes.
@@ -302,9 +307,13 @@ func (s *space) factsOf(n *node) uint32 {
 	for _, e := range entries(s.v, n.r) {
 		if e.chosen {
 			f.learned = append(f.learned, vote{e.slot, 0, e.value})
-		} else if st.Role == paxos.Leader && e.ballot == st.Ballot && e.voters != 0 {
-			f.accepted = append(f.accepted, tally{e.slot, e.ballot, e.voters})
+		} else if n.counts(&st, e.counts) && e.voters != 0 && !e.told {
+			f.accepted = append(f.accepted, tally{e.slot, e.counts, e.voters})
 		}
+	}
+	if s.c.Fast {
+		f.slots = slices.Clone(n.slots)
+		f.counted, f.asked = fastTallies(n.r)
 	}
 	if st.Role == paxos.Preparing {
 		f.counting, f.promised = grants(n.r)

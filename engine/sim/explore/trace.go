@@ -12,6 +12,10 @@ import (
 // form of engine/paxos/testdata, for people. That package's test does not play it as it stands: it has no command campaign and cannot
 // select a message by its ballot.
 func (s *search) violated(at uint32, m *move, bad *Violation) {
+	if m != nil { // it lies in s.next, which between uses
+		last := *m
+		m = &last
+	}
 	s.rep.Violation, s.rep.Why = bad, "a property does not hold"
 	var keys []key
 	for n := at; ; n = s.set.parent(n) {
@@ -45,7 +49,11 @@ func (s *search) between(keys []key) (moves []move) {
 // story plays moves again, from the beginning, and writes down what happens.
 func (s *space) story(moves []move) (lines []string) {
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
-	say("cluster nodes=%d window=8", s.c.Nodes)
+	mode := ""
+	if s.c.Fast {
+		mode = " mode=fast"
+	}
+	say("cluster nodes=%d%s window=8", s.c.Nodes, mode)
 	say("----")
 	say("ok")
 	nodes := make([]*node, s.c.Nodes)
@@ -132,6 +140,8 @@ func (s *space) commands(m move, last bool, n *node) []string {
 		return []string{fmt.Sprintf("propose node=%d values=(%s)", id, s.c.valueName(n.i, n.values)), "----"}
 	case opBeat:
 		return []string{fmt.Sprintf("tick node=%d", id), "----"}
+	case opLate:
+		return []string{fmt.Sprintf("tick node=%d count=%d", id, holeTicks+1), "----"}
 	case opFetch:
 		return []string{fmt.Sprintf("tick node=%d count=3", id), "----"}
 	case opRead:
@@ -142,7 +152,7 @@ func (s *space) commands(m move, last bool, n *node) []string {
 
 func slotOf(m *wire.Message) string {
 	switch m.Kind {
-	case wire.KindAccept, wire.KindAccepted, wire.KindLearn:
+	case wire.KindAccept, wire.KindAccepted, wire.KindLearn, wire.KindFastAccepted, wire.KindFastChosen, wire.KindChosen:
 		return fmt.Sprintf(" slot=%d", m.Slot)
 	}
 	return ""
