@@ -103,6 +103,89 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 	}
 }
 
+// fastPath is a cluster of mode fast, driven slot by slot: node 1 coordinates, any node proposes, all three vote and learn.
+type fastPath struct {
+	nodes [3]*Replica
+	batch []byte
+	net   []Outgoing
+	m     wire.Message
+}
+
+func newFastPath(t testing.TB, batchBytes int) *fastPath {
+	c := idle(t, Config{Mode: ModeFast}, 3)
+	t.Cleanup(c.close)
+	f := testAccept(string(make([]byte, batchBytes)))
+	defer f.Release()
+	p := &fastPath{batch: append([]byte(nil), f.Bytes()[wire.AcceptHeadroom:]...)}
+	for i := range p.nodes {
+		p.nodes[i] = c.node(wire.NodeID(i + 1)).r
+	}
+	return p
+}
+
+// slot has node index at propose, and everybody vote, choose, apply and trim one slot.
+func (p *fastPath) slot(t testing.TB, at int) {
+	f := wire.NewAccept(len(p.batch) + wire.TagSize)
+	f.Append(p.batch)
+	s, o := p.nodes[at].Propose(f)
+	if o != Taken {
+		t.Fatalf("propose: %v", o)
+	}
+	for i := range p.nodes {
+		p.collect(i)
+	}
+	for k := 0; k < len(p.net); k++ { // grows meanwhile
+		m := p.net[k]
+		if err := wire.DecodeMessage(m.Frame, &p.m); err != nil {
+			panic(err)
+		}
+		p.nodes[m.To-1].Step(&p.m)
+		m.Frame.Release()
+		p.collect(int(m.To) - 1)
+	}
+	p.net = p.net[:0]
+	for i, r := range p.nodes {
+		if r.chosen != s {
+			t.Fatalf("node %d: slot %d not learned: prefix %d", i+1, s, r.chosen)
+		}
+		r.Applied(s)
+		r.Trim(s)
+	}
+}
+
+// collect puts on the net what a replica says now, when its records are durable and of that again.
+func (p *fastPath) collect(i int) {
+	for r := p.nodes[i]; ; {
+		out := r.Output()
+		for _, rec := range out.Records {
+			rec.Frame.Release()
+		}
+		p.net = append(p.net, out.Messages...)
+		for _, ch := range out.Chosen {
+			ch.Frame.Release()
+		}
+		if out.LastLSN == r.durable {
+			return
+		}
+		r.Durable(out.LastLSN)
+	}
+}
+
+// What can go wrong: a tally of votes for several values, kept for each open slot, is made anew for each; or the proposer's list of
+// what is under way. With a proposer at the coordinator, and elsewhere.
+func TestFastSteadyStateAllocatesNothing(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // as above
+	for _, at := range []int{0, 1} {
+		h := newFastPath(t, 1000)
+		for range 1000 {
+			h.slot(t, at)
+		}
+		if n := testing.AllocsPerRun(2000, func() { h.slot(t, at) }); n > 0 {
+			t.Errorf("node %d proposes: %v allocations per slot, want 0", at+1, n)
+		}
+	}
+}
+
 func BenchmarkSlot(b *testing.B) {
 	for _, size := range []int{64, 1024, 64 << 10} {
 		b.Run(sizeName(size), func(b *testing.B) {

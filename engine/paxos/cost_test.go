@@ -91,7 +91,7 @@ func TestCollisionCosts(t *testing.T) {
 }
 
 // idle is a cluster that node 1 leads, or that knows of no leader, with nothing under way.
-func idle(t *testing.T, cfg Config, nodes int) *simCluster {
+func idle(t testing.TB, cfg Config, nodes int) *simCluster {
 	cfg.Seed = 1
 	c := newTestCluster(t, nodes, cfg)
 	tr := &trace{c: c, quiet: true}

@@ -56,7 +56,7 @@ type fast struct {
 	// Proposer.
 	open   opening
 	taking wire.Ballot // the fast ballot at which proposals are taken here; 0: none are
-	offers []*offer    // own values under way, by slot
+	offers []offer     // own values under way, by slot
 	tag    uint64      // of the last value
 	asked  uint64      // tick at which askVoted last asked
 	used   wire.Slot   // highest slot that anybody is known to have used at the open ballot
@@ -251,20 +251,19 @@ func (r *Replica) uses(s wire.Slot) { r.fast.used = max(r.fast.used, s) }
 func (r *Replica) offer(s wire.Slot, accept *wire.Buffer) {
 	f, b := r.fast, r.fast.taking
 	wire.SealAcceptIn(accept, r.c.Cluster, r.c.Group, r.c.Self, b, s, r.chosen, wire.ScopeAny)
-	o := &offer{slot: s, ballot: b, frame: accept, at: r.now} // it takes over the reference
 	i, _ := f.find(s)
-	f.offers = slices.Insert(f.offers, i, o)
+	f.offers = slices.Insert(f.offers, i, offer{slot: s, ballot: b, frame: accept, at: r.now}) // it takes over the reference
 	r.uses(s)
 	e := r.log.ensure(s)
 	r.voteFast(e, s, b, accept, r.chosen)
-	o.tight = s > r.chosen+1 && r.log.ahead() > r.c.AheadBytesMax
-	r.broadcastFrame(o.frame, 0, r.configOf(s).nodes)
+	f.offers[i].tight = s > r.chosen+1 && r.log.ahead() > r.c.AheadBytesMax
+	r.broadcastFrame(accept, 0, r.configOf(s).nodes)
 	r.acked(r.self, b, s, e.tag())
 }
 
 // find returns where in offers slot s is or belongs.
 func (f *fast) find(s wire.Slot) (int, bool) {
-	return slices.BinarySearchFunc(f.offers, s, func(o *offer, s wire.Slot) int { return int(int64(o.slot) - int64(s)) })
+	return slices.BinarySearchFunc(f.offers, s, func(o offer, s wire.Slot) int { return int(int64(o.slot) - int64(s)) })
 }
 
 // voteFast records this replica's vote at fast ballot b: its first and only one in slot s.
@@ -451,7 +450,7 @@ func (r *Replica) endedFast(s wire.Slot, e *entry) {
 
 // displaceFast proposes a value again that has lost its slot for good. Not before: as long as the slot is not learned a later
 // coordinator may find a vote for it there, and choose it.
-func (r *Replica) displaceFast(o *offer) {
+func (r *Replica) displaceFast(o offer) {
 	defer o.frame.Release()
 	if r.openNow() == 0 || r.openNow() != r.fast.taking {
 		r.out.Moved = append(r.out.Moved, Moved{From: o.slot})
@@ -504,7 +503,8 @@ func (r *Replica) onAny(m *wire.Message) {
 
 // fastTick repeats what has had no answer.
 func (r *Replica) fastTick() {
-	for _, o := range r.fast.offers {
+	for i := range r.fast.offers {
+		o := &r.fast.offers[i]
 		e := r.log.get(o.slot)
 		if next := o.tight && o.slot == r.chosen+1; !next && r.now-o.at < uint64(r.c.RetransmitTicks) || e.ballot > o.ballot {
 			continue
