@@ -22,7 +22,7 @@
 //	ack covers records queued after the sync     AckCoversLaterWork                         sim
 //	Accept that does not raise the promise       AcceptKeepsPromise                         sim, explore, conform
 //	< for <= on ballots                          EqualBallotRefused                         sim
-//	a node's reply counted twice                 VotesCountedTwice, FastVotesTwice          sim, explore, core, conform; explore, core
+//	a node's reply counted twice                 VotesCountedTwice, FastVotesTwice          sim, explore, core, conform; explore, core, conform
 //	ballot reused after restart                  BallotNotRecorded, LeftOutBallotsReused    sim, explore; core
 //	tie without node id                          TieWithoutNode                             sim, explore, conform
 //	new leader skips gap slots                   GapsSkipped                                sim, explore

@@ -7,7 +7,9 @@
 //
 // A case is a story with one classic mistake in mind (its header says which, and where the rule is from), so that the name of the
 // case that fails says what is wrong. Besides what a case expects the suite checks, after every step: agreement, that what was
-// learned stays and was proposed, one value for each slot and round, and that votes told were asked for.
+// learned stays and was proposed, one value for each slot and round, or, in a fast round, one vote of each node, and that votes told were asked for.
+//
+// FastCases are of Fast Paxos, and for implementations of that.
 //
 // Package toy is a small implementation with every one of these mistakes on a switch; the suite is tested against it, against the
 // engine's modes and against single-decree Paxos of package single.
@@ -44,7 +46,8 @@ type Message struct {
 	Slot     int    // Accept, Accepted; of an implementation of one decree: always the same
 	Last     int    // Accepted: the last of a run of slots from Slot on; 0: Slot alone
 	Round    uint64 // Accept, Accepted: the ballot, as a number that no other round has
-	Value    string // Accept
+	Fast     bool   // Accept, Accepted: of a fast round, in which a slot may have several values
+	Value    string // Accept; Accepted of a fast round
 }
 
 // Cluster is an implementation under test: nodes 1 to n, an empty net, empty disks. Nothing happens in it but what the suite
@@ -90,12 +93,19 @@ type step struct {
 	words []string
 }
 
-//go:embed cases/*.txt
+//go:embed cases/*.txt cases/fast/*.txt
 var files embed.FS
 
-// Cases are all of them, by name.
-func Cases() []*Case {
-	all, err := Load(files, "cases")
+// Cases are those of Paxos, by name.
+func Cases() []*Case { return mustLoad("cases") }
+
+// FastCases are those of Fast Paxos. There node 1 has opened a fast round to begin with; Propose sends a value straight to the acceptors, in
+// the round that is open or, if none is, in the next one; Again has a node become the coordinator of a new round; Time, that of those who
+// are up, is enough for a coordinator to settle what is open.
+func FastCases() []*Case { return mustLoad("cases/fast") }
+
+func mustLoad(dir string) []*Case {
+	all, err := Load(files, dir)
 	if err != nil {
 		panic("BUG: conform: " + err.Error())
 	}
@@ -115,11 +125,13 @@ func Cases() []*Case {
 //	drop MESSAGES                     if there are any
 //	sync NODE|all
 //	crash NODE, restart NODE
+//	wait                              let time pass
 //	settle                            deliver and sync everything, let time pass, until nothing changes any more
 //	expect MESSAGES                   one at least is on the net
 //	expect no MESSAGES
 //	expect learned NODE|all VALUE     of nodes that are up
 //	expect learned NODE|all nothing   no value; no-ops do not count
+//	expect learned NODE|all something any value
 //
 // where MESSAGES is KIND [from NODE] [to NODE] [of VALUE], or any instead of a kind.
 func Load(fsys fs.FS, dir string) ([]*Case, error) {
@@ -204,7 +216,7 @@ func (c *Case) check(s *step) error {
 		return node(1, false)
 	case len(w) == 2 && w[0] == "sync":
 		return node(1, true)
-	case len(w) == 1 && w[0] == "settle":
+	case len(w) == 1 && (w[0] == "settle" || w[0] == "wait"):
 		return nil
 	case len(w) == 4 && w[0] == "expect" && w[1] == "learned":
 		return node(2, true)

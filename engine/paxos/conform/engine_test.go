@@ -30,6 +30,8 @@ type gated struct {
 type frames struct {
 	net  []packet
 	hand func(p packet)
+	fast bool              // ballots with an even counter are fast
+	tags map[uint64]string // of values seen
 }
 
 func (f *frames) Deliver(i int) {
@@ -42,7 +44,7 @@ func (f *frames) Repeat(i int) { f.hand(f.net[i]) }
 
 var kinds = map[wire.Kind]conform.Kind{
 	wire.KindPrepare: conform.Prepare, wire.KindPromise: conform.Promise, wire.KindReject: conform.Reject, wire.KindAccept: conform.Accept,
-	wire.KindAccepted: conform.Accepted,
+	wire.KindAccepted: conform.Accepted, wire.KindFastAccepted: conform.Accepted,
 }
 
 // decoded calls fn with a frame's message.
@@ -63,11 +65,13 @@ func (f *frames) Net() (all []conform.Message) {
 			if k, ok := kinds[m.Kind]; ok {
 				c.Kind = k
 			}
+			c.Fast = f.fast && m.Ballot.Counter()&1 == 0
 			switch m.Kind {
 			case wire.KindAccept:
 				c.Value = valueText(m.Value)
-			case wire.KindAccepted:
+			case wire.KindAccepted, wire.KindFastAccepted:
 				c.Last = int(m.Slot) + int(m.Count) - 1
+				c.Value = f.tags[m.Tag] // of a run, the first slot's
 			}
 			all = append(all, c)
 		})
@@ -193,7 +197,7 @@ func (e *engine) collect(nd *member) {
 		nd.r.Applied(applied)
 		e.collect(nd)
 	}
-	if nd.want != "" && nd.r.Status().Role == paxos.Leader {
+	if st := nd.r.Status(); nd.want != "" && (st.Role == paxos.Leader || st.Taking) {
 		e.take(nd)
 	}
 }
@@ -216,9 +220,13 @@ func (e *engine) take(nd *member) {
 	v := single.Value([]byte(nd.want))
 	f := wire.NewAccept(len(v.Bytes()))
 	f.Append(v.Bytes())
+	text := nd.want
 	nd.want = ""
 	if _, o := nd.r.Propose(f); o != paxos.Taken {
 		panic("the proposal is not taken: " + o.String())
+	}
+	if e.fast {
+		e.tags[wire.TrustedValue(f).Tag()] = text
 	}
 	e.collect(nd)
 }
@@ -226,12 +234,16 @@ func (e *engine) take(nd *member) {
 func (e *engine) Propose(id int, value string) {
 	nd := e.nodes[id-1]
 	nd.want = value
-	if e.c.Mode == paxos.ModeMulti {
+	switch e.c.Mode {
+	case paxos.ModeFast:
+		e.collect(nd) // takes it if a round is open here
+		return
+	case paxos.ModeMulti:
 		if nd.r.Status().Role != paxos.Leader {
 			e.elect(nd)
 			return
 		}
-	} else {
+	default:
 		e.hearAll(nd)
 	}
 	e.take(nd)
@@ -282,7 +294,7 @@ func (e *engine) hearAll(nd *member) {
 
 func (e *engine) Again(id int) {
 	nd := e.nodes[id-1]
-	if e.c.Mode == paxos.ModeMulti {
+	if e.c.Mode != paxos.ModeBasic {
 		e.elect(nd)
 		return
 	}
@@ -459,6 +471,60 @@ func (d *decree) Close() {
 	for _, nd := range d.nodes {
 		if nd != nil {
 			nd.Close()
+		}
+	}
+}
+
+// newFast is a cluster of mode fast, where node 1 has opened the round and nothing is under way.
+func newFast(n int, learn paxos.Learn) *engine {
+	e := newEngine(n, paxos.Config{Mode: paxos.ModeFast, Learn: learn, HoleTicks: 3})
+	e.fast, e.tags = true, map[uint64]string{}
+	e.elect(e.nodes[0])
+	idle := func() bool {
+		for _, nd := range e.nodes {
+			if st := nd.r.Status(); !st.Taking || st.Chosen != e.nodes[0].r.Status().Last {
+				return false
+			}
+		}
+		return true
+	}
+	for i := 0; !idle(); i++ {
+		if i > 100 {
+			panic("no round is opened")
+		}
+		e.quiet()
+		e.Time()
+	}
+	e.quiet()
+	return e
+}
+
+// quiet delivers and syncs until nothing is on the net.
+func (e *engine) quiet() {
+	for {
+		for _, nd := range e.nodes {
+			e.Sync(nd.id)
+		}
+		if len(e.net) == 0 {
+			return
+		}
+		e.Deliver(0)
+	}
+}
+
+// What can go wrong: fast rounds of the engine do what the suite knows to be a mistake.
+func TestFastConforms(t *testing.T) {
+	for name, learn := range map[string]paxos.Learn{"one": paxos.LearnOne, "all": paxos.LearnAll, "set2": 2} {
+		for _, c := range conform.FastCases() {
+			t.Run(name+"/"+c.Name, func(t *testing.T) {
+				before := wire.Outstanding()
+				if err := conform.Run(c, func(n int) conform.Cluster { return newFast(n, learn) }); err != nil {
+					t.Fatal(err)
+				}
+				if n := wire.Outstanding(); n != before {
+					t.Errorf("%d buffers were not released", n-before)
+				}
+			})
 		}
 	}
 }

@@ -49,4 +49,22 @@ func TestPlanted(t *testing.T) {
 			t.Errorf("the case %q passes it; failed are %q", p.name, failed)
 		})
 	}
+	for bug, name := range map[plant.Bug]string{
+		plant.FastMajority:      "fast-rule",
+		plant.FastQuorumSmall:   "majority-is-too-small",
+		plant.FastVotesTwice:    "one-vote-a-round",
+		plant.AnyBeforePromises: "phase-1-before-any",
+		plant.AckBeforeSync:     "vote-waits-for-disk",
+	} {
+		t.Run("fast/"+bug.String(), func(t *testing.T) {
+			plant.Choose(bug)
+			defer plant.Choose(plant.None)
+			failed := fails(conform.FastCases(), func(n int) conform.Cluster { return newFast(n, paxos.LearnAll) })
+			if err, ok := failed[name]; ok {
+				t.Log(err)
+			} else {
+				t.Errorf("the case %q passes it; failed are %v", name, failed)
+			}
+		})
+	}
 }

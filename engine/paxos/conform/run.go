@@ -29,7 +29,7 @@ const (
 // failure too: it has found a broken invariant itself.
 func Run(c *Case, open func(nodes int) Cluster) (err error) {
 	r := &runner{c: c, cluster: open(c.Nodes), down: map[int]bool{}, proposed: map[string]bool{Noop: true}, chosen: map[int]string{},
-		learned: map[int]map[int]string{}, rounds: map[slotRound]string{}, asked: map[ask]bool{}}
+		learned: map[int]map[int]string{}, rounds: map[slotRound]string{}, votes: map[ask]string{}, asked: map[ask]bool{}}
 	var at *step
 	defer func() {
 		if x := recover(); x != nil {
@@ -70,6 +70,7 @@ type runner struct {
 	chosen   map[int]string         // by slot: what anybody has learned first
 	learned  map[int]map[int]string // by node, at the last look
 	rounds   map[slotRound]string   // the value that a round proposed in a slot
+	votes    map[ask]string         // for what a node has voted in a fast round
 	asked    map[ask]bool           // who has been asked to vote
 }
 
@@ -99,6 +100,8 @@ func (r *runner) play(s *step) string {
 		n := r.nodes(w[1])[0]
 		delete(r.down, n)
 		r.cluster.Restart(n)
+	case "wait":
+		r.cluster.Time()
 	case "settle":
 		return r.settle()
 	case "expect":
@@ -200,7 +203,7 @@ func (r *runner) expect(w []string) string {
 			if w[2] == "nothing" && len(got) > 0 {
 				return fmt.Sprintf("node %d has learned %v", n, got)
 			}
-			if w[2] != "nothing" && !slices.Contains(got, w[2]) {
+			if w[2] != "nothing" && !slices.Contains(got, w[2]) && (w[2] != "something" || len(got) == 0) {
 				return fmt.Sprintf("node %d has learned %v", n, got)
 			}
 		}
@@ -277,7 +280,7 @@ func (r *runner) lookAt(m *Message) string {
 	switch m.Kind {
 	case Accept:
 		k := slotRound{m.Slot, m.Round}
-		if was, ok := r.rounds[k]; ok && was != m.Value {
+		if was, ok := r.rounds[k]; ok && was != m.Value && !m.Fast {
 			return fmt.Sprintf("round %#x proposes %q in slot %d, and has proposed %q there", m.Round, m.Value, m.Slot, was)
 		}
 		r.rounds[k] = m.Value
@@ -287,6 +290,13 @@ func (r *runner) lookAt(m *Message) string {
 			if !r.asked[ask{slotRound{s, m.Round}, m.From}] {
 				return fmt.Sprintf("node %d tells a vote in slot %d at round %#x, for which it was not asked", m.From, s, m.Round)
 			}
+		}
+		if m.Fast && m.Value != "" {
+			k := ask{slotRound{m.Slot, m.Round}, m.From}
+			if was, ok := r.votes[k]; ok && was != m.Value {
+				return fmt.Sprintf("node %d tells a vote for %q in slot %d at round %#x, and has told one for %q", m.From, m.Value, m.Slot, m.Round, was)
+			}
+			r.votes[k] = m.Value
 		}
 	}
 	return ""

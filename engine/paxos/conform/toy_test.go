@@ -70,3 +70,52 @@ func TestMistakesAreFound(t *testing.T) {
 		})
 	}
 }
+
+// What can go wrong: a case demands what Fast Paxos does not promise.
+func TestCorrectFastToyPasses(t *testing.T) {
+	for _, c := range conform.FastCases() {
+		t.Run(c.Name, func(t *testing.T) {
+			if err := conform.Run(c, func(n int) conform.Cluster { return toy.NewFast(n, toy.FastNone) }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// caughtFast says which case was written for a mistake in fast rounds.
+var caughtFast = map[toy.FastMistake]string{
+	toy.FastMajority:      "fast-rule",
+	toy.FastFirst:         "first-is-not-most",
+	toy.FastOwnValue:      "fast-rule",
+	toy.FastQuorumSmall:   "majority-is-too-small",
+	toy.FastVotesTwice:    "one-vote-a-round",
+	toy.FastNoPhase1:      "phase-1-before-any",
+	toy.FastToldEarly:     "vote-waits-for-disk",
+	toy.FastNeverSettled:  "collision",
+	toy.FastThroughLeader: "two-delays",
+}
+
+// What can go wrong: as above, in fast rounds.
+func TestFastMistakesAreFound(t *testing.T) {
+	for _, m := range toy.FastMistakes() {
+		t.Run(m.String(), func(t *testing.T) {
+			failed := fails(conform.FastCases(), func(n int) conform.Cluster { return toy.NewFast(n, m) })
+			if err, ok := failed[caughtFast[m]]; ok {
+				t.Log(err)
+			} else {
+				t.Errorf("the case %q passes it; failed are %v", caughtFast[m], failed)
+			}
+		})
+	}
+}
+
+// fails plays cases and returns the failures by name.
+func fails(cases []*conform.Case, open func(n int) conform.Cluster) map[string]error {
+	failed := map[string]error{}
+	for _, c := range cases {
+		if err := conform.Run(c, open); err != nil {
+			failed[c.Name] = err
+		}
+	}
+	return failed
+}
