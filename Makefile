@@ -76,7 +76,7 @@ endef
 export SUMMARY
 
 test: ## all tests, with a summary that repeats what failed (TESTFLAGS=-v names each)
-	@$(GO) test $(TESTFLAGS) ./... 2>&1 | awk "$$SUMMARY"
+	@$(GO) test -timeout 20m $(TESTFLAGS) ./... 2>&1 | awk "$$SUMMARY"
 
 race: ## all tests under the race detector
 	$(GO) test -race $(TESTFLAGS) ./...
