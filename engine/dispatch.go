@@ -7,18 +7,20 @@ import (
 	"github.com/paxbench/paxbench/wire"
 )
 
-// dispatch hands out what the core wants done. Records and the messages that wait for them go to the syncer as one
-// piece of work; what waits for nothing goes to the transport, so that an Accept travels while the own disk works.
+// dispatch hands out what the core wants done. What waits for nothing goes to the transport; records and the messages that
+// wait for them go to the syncer as one piece of work, so that an Accept travels while the own disk works. The network
+// comes first: a slot waits for the slowest vote of its quorum, and the others' have the longer way. (Where disks and
+// processors are shared, the own write would delay theirs as well.)
 func (l *loop) dispatch(out *paxos.Output) {
 	if len(out.Events) > 0 {
 		l.contacts(out.Events)
 	}
-	l.dispatchRecords(out)
 	for _, m := range out.Messages {
 		if m.Gate == 0 {
 			l.g.node.net.Send(m.To, m.Frame)
 		}
 	}
+	l.dispatchRecords(out)
 	for _, m := range out.Moved {
 		l.moved(m)
 	}

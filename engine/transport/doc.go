@@ -20,7 +20,8 @@
 // fastrpc's queue holds no frames but one token, which stands for all that waits (slot). When its turn comes it writes
 // all of it as one message, a count and the frames back to back. Frames are encoded once and shared by reference with
 // the queues to other peers and with the log; runs of up to 16 KiB are copied once in user space to be one write, larger
-// ones go to the kernel by one vectored write, uncopied.
+// ones go to the kernel by one vectored write, uncopied. A run of up to 16 KiB that finds the way free is written by the
+// goroutine that calls Send, in the same form and without waiting (direct): what the socket does not take is the token's.
 //
 // On the receiving side fastrpc's reader hands each frame to the handler as it is read, in place but for its first few
 // KiB. Bad bytes close the connection, are counted by reason, and change nothing else.

@@ -38,7 +38,7 @@ type link struct {
 
 	flapping atomic.Bool // connections are made and soon lost again
 
-	writing sync.Mutex // held by write, so that close can wait for it
+	writing sync.Mutex // held by whoever writes to the connection; close waits for it
 	spare   []*wire.Buffer
 }
 
@@ -84,7 +84,9 @@ func (l *link) send(f *wire.Buffer) bool {
 		}
 		return l.drop(f, DropFull)
 	}
-	l.slot.arm()
+	if !l.writeDirect() {
+		l.slot.arm()
+	}
 	return true
 }
 
@@ -110,7 +112,7 @@ func (l *link) wake() {
 	}
 }
 
-// write is the token's turn: it writes what waits as one message,
+// write is the token's turn: it writes what a direct write has left, and what waits as one message,
 //
 //	request id u32 = 0 (by fastrpc) | count u32 | count frames
 //
@@ -119,6 +121,9 @@ func (l *link) wake() {
 func (l *link) write(bw *bufio.Writer, c *peerOut) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
+	if err := c.writeRest(); err != nil {
+		return err
+	}
 	frames := l.queue.Swap(l.spare)
 	l.spare = frames
 	total := 0
@@ -144,11 +149,7 @@ func (l *link) write(bw *bufio.Writer, c *peerOut) error {
 		l.dropQueued(frames, DropDisconnected)
 		return err
 	}
-	for _, f := range frames {
-		f.Release()
-	}
-	l.t.count.framesSent.Add(uint64(len(frames)))
-	l.t.count.bytesSent.Add(uint64(total + 8))
+	l.wrote(frames, total+8)
 	return nil
 }
 
@@ -287,6 +288,7 @@ type peerOut struct {
 	toRead  int                 // of answer, not read by fastrpc yet
 	toWrite int                 // of fastrpc's handshake, not written by it yet
 	closed  atomic.Bool
+	direct  direct
 }
 
 // handshake introduces this node and checks the peer's answer (mux.go draws the bytes).
@@ -309,6 +311,7 @@ func (c *peerOut) handshake() error {
 		return fmt.Errorf("transport: handshake: peer answers %q, want %q", c.answer[:], want[:])
 	}
 	c.toRead, c.toWrite = handshakeSize, handshakeSize
+	c.direct.open(c.raw)
 	return nil
 }
 

@@ -22,11 +22,13 @@ import (
 // gone (fastrpc keeps it for 10 s and then delivers it stale, or drops it), lost the order of frames (the worker and
 // the sweeper rotate the queue), and cost a channel operation and a clock reading for each frame.
 //
-// Invariant: while a link is attached and either has no connection or has frames waiting, a token is armed or the
-// worker is inside dial. It is restored wherever it could break:
+// When little waits and nobody writes, Send writes it itself and arms nothing (direct).
+//
+// Invariant: while a link is attached and either has no connection or has frames waiting, or a rest of a direct write, a token
+// is armed, the worker is inside dial, or a Send is about to see to it. It is restored wherever it could break:
 //
 //  1. attach, and the end of a connection, arm;
-//  2. a Send arms after its frame is in the queue;
+//  2. a Send arms after its frame is in the queue, unless it has written the queue itself, and whole;
 //  3. fastrpc is done with a token (written, failed, or swept): released looks again and arms if need be. A frame that
 //     came after the token took the queue but before released found the token still armed; this look finds the frame.
 type slot struct {
@@ -117,7 +119,8 @@ func (s *slot) released(fastrpc.RequestWriter) {
 	if l == nil {
 		return
 	}
-	if n, _ := l.queue.Len(); n > 0 || s.conn.Load() == nil {
+	c := s.conn.Load()
+	if n, _ := l.queue.Len(); n > 0 || c == nil || c.direct.behind.Load() {
 		s.arm()
 	}
 }
