@@ -80,8 +80,32 @@ func (c *Curve) Of(cell, window int, what func(CurveSample) float64) float64 {
 // Rate is the value that Of is mostly asked for.
 func Rate(s CurveSample) float64 { return s.PerSecond }
 
-// ratio is the rate with the adapting window by that with a fixed one: the median over the rounds' ratios.
-func (c *Curve) ratio(cell, window int) float64 {
+// between is a median of ratios and where it is to be looked for, with a chance of about 19 in 20.
+type between struct{ median, low, high float64 }
+
+func (r between) String() string {
+	if math.IsNaN(r.median) {
+		return ""
+	}
+	return fmt.Sprintf("%s (%s - %s)", significant(r.median), significant(r.low), significant(r.high))
+}
+
+// verdict holds it against what is asked. A median below it may still be chance: then the question is open.
+func (r between) verdict(least float64) string {
+	switch {
+	case math.IsNaN(r.median):
+		return ""
+	case r.median >= least:
+		return "yes"
+	case r.high >= least:
+		return "open"
+	}
+	return "**no**"
+}
+
+// ratio is the rate with the adapting window by that with a fixed one: the median over the rounds' ratios, and the
+// interval for it that order statistics give.
+func (c *Curve) ratio(cell, window int) between {
 	var v []float64
 	for _, a := range c.Samples {
 		if a.Cell != cell || a.Window != 0 {
@@ -94,9 +118,12 @@ func (c *Curve) ratio(cell, window int) float64 {
 		}
 	}
 	if len(v) == 0 {
-		return math.NaN()
+		return between{math.NaN(), math.NaN(), math.NaN()}
 	}
-	return median(v)
+	slices.Sort(v)
+	n := float64(len(v))
+	k := max(0, int((n-1.96*math.Sqrt(n))/2))
+	return between{median(v), v[k], v[len(v)-1-k]}
 }
 
 // Markdown is the table: a row for each load.
@@ -104,7 +131,7 @@ func (c *Curve) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%d replicas, one process each, fsync before every acknowledgement, null state machine, closed loop in the leader's process; %d sessions of %d rounds, in each of which all windows take turns at each load for %s on the same cluster; medians. %s, %d cores; commit %s; %s, took %s.\n",
 		c.Config.Replicas, c.Config.Sessions, c.Config.Rounds, c.Config.Length, c.Env.CPU, c.Env.Cores, short(c.Env.Commit, c.Env.Modified), c.Started.Format(time.DateOnly), c.Elapsed.Round(time.Second))
-	fmt.Fprintf(&b, "Ratio: the adapting window's rate by that of the fixed window with the highest median, and by that of %d slots, the bound; the median of the rounds' ratios. Asked: at least 0.95 and 1.\n", c.Config.Fixed)
+	fmt.Fprintf(&b, "Ratio: the adapting window's rate by that of the fixed window with the highest median, and by that of %d slots, the bound; the median of the rounds' ratios, and its interval of 95%%. Asked: at least 0.95 and 1. The verdict on each: yes; no, when all of the interval is below; open, when the median is below and the rounds do not tell. That the best of several windows is partly luck counts against the adapting one.\n", c.Config.Fixed)
 	if c.Partial {
 		b.WriteString("\n**Partial: the run was interrupted.**\n")
 	}
@@ -112,14 +139,15 @@ func (c *Curve) Markdown() string {
 	for _, w := range c.fixed() {
 		fmt.Fprintf(&b, " | window %d", w)
 	}
-	fmt.Fprintf(&b, " | best fixed | ratio | ratio to %d | p50 | p99 | p50, best fixed | p99, best fixed |\n|---|--:%s|--:|--:|--:|--:|--:|--:|--:|\n", c.Config.Fixed, strings.Repeat("|--:", len(c.fixed())))
+	fmt.Fprintf(&b, " | best fixed | ratio | ratio to %d | within 5%% | never worse | p50 | p99 | p50, best fixed | p99, best fixed |\n|---|--:%s|--:|--:|--:|---|---|--:|--:|--:|--:|\n", c.Config.Fixed, strings.Repeat("|--:", len(c.fixed())))
 	for i, cell := range c.Cells {
 		best := c.Best(i)
+		toBest, toFixed := c.ratio(i, best), c.ratio(i, c.Config.Fixed)
 		fmt.Fprintf(&b, "| %s | %s", cell, count(c.Of(i, 0, Rate)))
 		for _, w := range c.fixed() {
 			fmt.Fprintf(&b, " | %s", count(c.Of(i, w, Rate)))
 		}
-		fmt.Fprintf(&b, " | %d | %s | %s | %s | %s | %s | %s |\n", best, against(c.ratio(i, best), 0.95, true), against(c.ratio(i, c.Config.Fixed), 1, true),
+		fmt.Fprintf(&b, " | %d | %s | %s | %s | %s | %s | %s | %s | %s |\n", best, toBest, toFixed, toBest.verdict(0.95), toFixed.verdict(1),
 			nanos(c.Of(i, 0, p50)), nanos(c.Of(i, 0, p99)), nanos(c.Of(i, best, p50)), nanos(c.Of(i, best, p99)))
 	}
 	for _, v := range c.Invalid {

@@ -27,10 +27,19 @@ func TestSummary(t *testing.T) {
 	for _, want := range []string{
 		"| call 16B x 256 | **2.00** [2.50] | etcd-raft | 0.500 [0.600] |  | **0.500** | 0.800 | 1.25 |",
 		"| call 16B x 1 | 1.25 | etcd-raft | **0.900** [0.800] |  | 0.250 | **0.500** | **1.50** [1.25] |",
+		"\n- call 16B x 1: " + oneBound, // and what bounds it, because it is missed
 	} {
 		if !strings.Contains(r.Summary(), want) {
 			t.Errorf("no %q in\n%s", want, r.Summary())
 		}
+	}
+	if s := r.Summary(); strings.Contains(s, "- call 16B x 256: ") { // nothing that bounds it is known
+		t.Error(s)
+	}
+	r.Samples[5].Latency.P50 = 50 // the first of the second cell
+	r.Samples[5].PerSecond = 15
+	if s := r.Summary(); strings.Contains(s, oneBound) {
+		t.Errorf("nothing is missed, and still bounded:\n%s", s)
 	}
 	r.Config.Fsync = false
 	if s := r.Summary(); strings.Contains(s, "[2.50]") || !strings.Contains(s, "| call 16B x 256 | 2.00 | etcd-raft | 0.500 |") {
@@ -54,7 +63,15 @@ func TestCurve(t *testing.T) {
 		t.Errorf("the best window is %d", best)
 	}
 	// Against 8: 0.5, 0.5, 1.9. The ratio of the medians would be 0.95.
-	if s := c.Markdown(); !strings.Contains(s, "| call 16B x 4 | 190 | 100 | 200 | 8 | **0.500** | **0.500** |") {
+	if s := c.Markdown(); !strings.Contains(s, "| call 16B x 4 | 190 | 100 | 200 | 8 | 0.500 (0.500 - 1.90) | 0.500 (0.500 - 1.90) | open | open |") {
+		t.Error(s)
+	}
+	for i := range c.Samples {
+		if s := &c.Samples[i]; s.Round == 2 && s.Window == 8 {
+			s.PerSecond = 380 // 0.5 in each round: no chance
+		}
+	}
+	if s := c.Markdown(); !strings.Contains(s, "0.500 (0.500 - 0.500) | **no** | **no** |") {
 		t.Error(s)
 	}
 	if _, err := DecodeCurve([]byte(`{"schema_version":1,"kind":"curve","windows":[1],"cells":[{}],"samples":[{"window":2}]}`), "x"); err == nil {

@@ -133,7 +133,7 @@ func TestPeers(t *testing.T) {
 	}
 	document, plots := Benchmarks(runs, peers, "results")
 	for _, want := range []string{"(results/peers.json)", "### All replicas in one process, without fsync", "(results/peers-one-process.json)", "| 0.50 |", "| pipe | 1.00 k | 1.00 k - 1.00 k | 0.25 |", "(results/plots/peers-call.svg)", "(results/peers-failover.json)", "| paxbench | 1 | 123 ms |",
-		"(results/curve.json)", "(results/plots/curve-p99.svg)", "| call 16B x 1 | 900 | 1.00 k | 600 | 1 | **0.900** | 1.50 | 5.00 us | 7.00 us |"} {
+		"(results/curve.json)", "(results/plots/curve-p99.svg)", "| call 16B x 1 | 900 | 1.00 k | 600 | 1 | 0.900 (0.900 - 0.900) | 1.50 (1.50 - 1.50) | **no** | yes | 5.00 us | 7.00 us |"} {
 		if !strings.Contains(document, want) {
 			t.Errorf("no %q in\n%s", want, document)
 		}
