@@ -47,6 +47,7 @@ func TestCosts(t *testing.T) {
 		t.Run(fmt.Sprintf("%s of %d", c.name, c.nodes), func(t *testing.T) {
 			got := measure(t, c.mode, c.learn, c.nodes, c.at)
 			got.waits = critical(t, c.mode, c.learn, c.nodes, c.at) - got.delays
+			t.Logf("%s of %d: %d message delays, %d disk writes waited for, %d messages, %d fsyncs; everybody knows after %d delays", c.name, c.nodes, got.delays, got.waits, got.messages, got.syncs, got.all)
 			if got != c.want {
 				t.Errorf("one command costs %+v, want %+v", got, c.want)
 			}
