@@ -165,7 +165,8 @@
 //	members.go   who decides which slot                change.go    the leader's part in a change
 //	auxiliary.go acceptors without a state             beacon.go    the same: who is alive, holes
 //	log.go       slots in a ring
-//	fast.go      fast rounds: ballots, proposer        settle.go    the same: coordinator
+//	fast.go      fast rounds: ballots, proposer        fastvote.go  the same: acceptor, learner
+//	settle.go    the same: coordinator                 chosen.go    word of what was chosen
 //	testdata/    the protocols' stories, message by message
 //
 // TestTraces tells the stories; TestRandomSchedules tries thousands of random schedules with crashes, loss, repetition and
