@@ -273,9 +273,10 @@ func explainOpen(err error, c *serveConfig) error {
 	case errors.As(err, &torn):
 		hint = "if this follows a power loss, start once with --accept-torn-tail"
 	case errors.As(err, &corrupt) && c.join:
-		hint = fmt.Sprintf("'paxbench wal verify %s' shows what is damaged; the node must not run on it: %s", c.dir, c.replaced())
+		hint = fmt.Sprintf("'paxbench wal verify %s' shows what is damaged; the node must not run on it: mend it with the logs of the others ('paxbench wal repair'), or %s", c.dir, c.replaced())
 	case errors.As(err, &corrupt):
-		hint = fmt.Sprintf("'paxbench wal verify %s' shows what is damaged; the node must not run on it: start it once with --rejoin", c.dir)
+		hint = fmt.Sprintf("'paxbench wal verify %s' shows what is damaged; the node must not run on it: mend it with the logs of the others ('paxbench wal repair %s"+
+			" --from DIR --from DIR'), or start it once with --rejoin", c.dir, c.dir)
 	default:
 		return err
 	}

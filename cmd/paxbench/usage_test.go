@@ -177,6 +177,9 @@ func TestUsageErrors(t *testing.T) {
 		{"wal inspct", `did you mean "inspect"`},
 		{"wal inspect", "needs a node's data directory"},
 		{"wal verify /nonexistent", "not a directory"},
+		{"wal repair", "needs a node's data directory"},
+		{"wal repair . --from /nonexistent", "not a directory"},
+		{"wal repair . .", "one log at a time"},
 		{"report", "report needs a file"},
 		{"report /nonexistent.json", "no such file"},
 	} {

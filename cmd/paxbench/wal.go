@@ -21,12 +21,13 @@ import (
 func newWAL(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "wal",
-		Short: "Inspect or verify a node's data directory",
-		Long:  "wal looks at a node's data directory: its log and its snapshots. It takes no lock and changes nothing.",
-		Args:  func(cmd *cobra.Command, args []string) error { return noSuchCommand(cmd, args) },
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Short: "Inspect, verify or repair a node's data directory",
+		Long: "wal looks at a node's data directory: its log and its snapshots. inspect and verify take no lock and change nothing. repair is for a node that" +
+			" is stopped, and whose log is damaged.",
+		Args: func(cmd *cobra.Command, args []string) error { return noSuchCommand(cmd, args) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newWALInspect(a), newWALVerify(a))
+	cmd.AddCommand(newWALInspect(a), newWALVerify(a), newWALRepair(a))
 	return cmd
 }
 

@@ -57,7 +57,8 @@
 //	F21      directory rolled back                            core (testdata/20_rollback, 31_back, 32_back_promise, 33_back_vote, planted); not in sim
 //	F22      disk stall                                       sim (disk stall, stalled for ever: L4); processes (stall-fsync)
 //	F23      power loss of all                                sim
-//	F24 F25  damage on every node                             sim --beyond: refused or suspect, nothing is chosen
+//	F24      other damage on every node                       sim --beyond: refused; wal (Repair); processes (ServeRepair): repaired
+//	F25      the same slot damaged on every node              sim --beyond: refused or suspect, nothing is chosen
 //	F26      two processes on a directory                     wal (InUse); processes (ServeRejoin)
 //	F27      snapshots cut, corrupt, stale, interrupted       snapshot; sim (damaged snapshot, decayed sector); engine (Rotten)
 //	F28      late retries, also to others and after snapshots sim (clients)
@@ -136,7 +137,7 @@
 // connected in the end: a suspect node of a changed membership is replaced, not healed. Clocks that run further apart than leases
 // allow for (F8, outside the promise). Power loss under interval and never. Clients are modelled, not package client: it has goroutines.
 // Directories are not rolled back to older copies (engine/paxos/back.go says what is promised): whether it is found depends on who was told
-// what and can be heard, which the oracle does not follow. Nodes that start do wait here. Damage that each node has elsewhere (F24) is refused, not repaired. Short writes and every single place of a crash are
+// what and can be heard, which the oracle does not follow. Nodes that start do wait here. Damage that each node has elsewhere (F24) is refused here; that it can be repaired is shown by engine/wal. Short writes and every single place of a crash are
 // enumerated by engine/wal.
 // Single steps of a goroutine are atomic: what happens inside one of Turn, Apply or Job is interrupted by crashes at file
 // operations only. Frames are replayed seconds later, not minutes: that is how long a schedule lasts.

@@ -14,7 +14,7 @@
 //
 //	identity                     whose log this is; its presence makes the directory a log (see Identity)
 //	suspect                      there if the log may have lost acknowledged records; says why (suspect.go)
-//	*.lost                       put aside by Rejoin; nothing reads it
+//	*.lost                       put aside by Rejoin or Repair; no node reads it
 //	lock                         flock while a process has the log open, with its process id
 //	seg-0000000000000001.wal     segments; ids count from 1 without gaps
 //	spare-000000000000000a.wal   zero-filled or formerly used files of the configured size
@@ -224,6 +224,58 @@
 //
 // A power loss leaves of the un-synced changes what its name says (vfs.Loss). What is cut of a torn end is wiped, so the next
 // replay ends complete. TestPlanted (build tag planted) puts mistakes into the log that these tests must find.
+//
+// # Repair
+//
+// If each node's log is damaged in another place, every node is refused, although every byte is on some disk: votes are frames, and the same
+// frames stand in the others' logs. Repair (paxbench wal repair) puts them back. It is not a way to get a log that will do, but the
+// very log that was: it writes nothing that a checksum of this log does not prove, and leaves the log alone if one place that is
+// needed stays open.
+//
+//	damaged                             what may stand there                                  what proves it
+//	records, the group's header is      intact records stay; for the others frames from all   the header's CRC of the records
+//	  whole                             logs, tried by slot, by what stands before them in
+//	                                    other logs and by the bytes left; a record whose own
+//	                                    fixed part is whole with another's value
+//	headers of groups                   a header is a function of its records and of what     the chain CRC in the next intact header, end
+//	                                    precedes, but for the oldest segment needed and the   mark or seal, or, over the seal, in the next
+//	                                    policy, of which there are few; so are the places     segment's header
+//	                                    of several in a row
+//	promises, trim marks, adopted       in no other log: tried for ballots heard of and slots the same; at most two in one place
+//	  votes                             nearby
+//	an opening group                    a function of the segments before                     the same
+//	a segment's header                  the opening group, the identity, the seal before;     the opening group's header (repairheader.go)
+//	                                    the salt, if it is gone, any with the same CRC
+//	a seal                              Replay writes it again                                the next segment's header
+//	the last group, with its end mark   as any other: it is then not torn any more            as any other
+//	or header whole
+//	unreadable sectors, a file cut      as zeros
+//
+// Not repaired: the identity; a lost file; the header of the oldest segment if the CRC of the seal before it is gone as well, for that
+// segment is; a segment whose header and opening group's header are both gone; what is in no log, which is what all of a majority had and
+// trimmed, and what the search does not come to within its bounds: it holds at most 2^14 things against a CRC. Spares are searched as well: they
+// hold what was trimmed until they are used again.
+//
+// Snapshots are not repaired. A node whose snapshot is damaged goes on from an older one if the log reaches back to it, and is refused otherwise
+// (engine.MissingError) and rejoins: a majority of the others must be whole. So if one node's snapshot and another's log are
+// damaged, the log is repaired first.
+//
+// The segments are replaced when all of them are proved: the old content is written to *.lost, then the new file takes the name in one rename. A
+// crash leaves one or the other, and Repair may be repeated. Everything that disks do to one sector of two logs, with two other nodes' logs at
+// hand, comes to this (go test -run EnumerateRepair -v ./engine/wal); "repaired" is byte for byte what it was:
+//
+//	fault                                              no need    repaired   torn left     refused
+//	a sector zeroed                                          0          47           0           2
+//	a sector as it was before                                0          47           0           2
+//	a sector with the content of another                     0          45           0           2
+//	a sector with the content of the next                    0          37           0           2
+//	a sector unreadable                                      0          47           0           2
+//	a page zeroed                                            0           2           1           4
+//	a bit                                                  216         911           0           0
+//	a file cut in half                                       0           3           1           0
+//	a file lost                                              0           0           0           4
+//
+// The bits in "no need" are those of padding. TestRepairEach damages three logs and repairs each from the other two.
 //
 // # Errors
 //

@@ -45,8 +45,8 @@ func (e *IdentityError) Error() string {
 
 // wayOut is what an operator can do about a log that is refused. The one thing not to do is to delete the bad part: the
 // node would then vote without the votes it forgot.
-const wayOut = "nothing was changed; bring back the undamaged file, or start the node once with --rejoin: it comes back without a" +
-	" vote, and gets it from a majority of the others"
+const wayOut = "nothing was changed; bring back the undamaged file, or mend it with the records of the others: 'paxbench wal repair', or start the" +
+	" node once with --rejoin: it comes back without a vote, and gets it from a majority of the others"
 
 // TornError says that the last thing in the log is not whole and that Config.RefuseTorn is set. Nothing was changed on the
 // disk.

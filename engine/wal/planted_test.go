@@ -15,7 +15,7 @@ func TestPlanted(t *testing.T) {
 	for _, bug := range []plant.Bug{
 		plant.SyncRetried, plant.TornTailAlways, plant.EmptyDirectoryVotes, plant.ZeroIsEnd, plant.SegmentNameNotSynced,
 		plant.SegmentReusedEarly, plant.RecoveredNotSynced, plant.TailNotWiped, plant.TrimMarkForgotten,
-		plant.RejoinVotes,
+		plant.RejoinVotes, plant.RepairUnproven,
 	} {
 		t.Run(bug.String(), func(t *testing.T) {
 			plant.Choose(bug)
@@ -36,6 +36,11 @@ func TestPlanted(t *testing.T) {
 func everything(t *testing.T) []string {
 	for _, enumerate := range []func(all *tally){
 		func(all *tally) { enumerateRejoin(t, all) },
+		func(all *tally) {
+			var n mendings
+			enumerateRepairOthers(t, &n)
+			all.first = append(all.first, n.faults...)
+		},
 		func(all *tally) { enumerateFiles(t, all, rotten(t, smallStory, false), rotten(t, smallStory, true)) },
 		func(all *tally) { enumerateSectors(t, all, rotten(t, story, false), rotten(t, story, true)) },
 		func(all *tally) { enumerateFailures(t, all, story, 0) },

@@ -40,6 +40,7 @@
 //	install races apply, stale snapshot          StaleSnapshotInstalled                     sim
 //	install lowers the promise                   InstallForgetsPromise                      sim
 //	zero length = end of file                    ZeroIsEnd                                  wal
+//	a repair without the sum of the group        RepairUnproven                             wal
 //	fsync error retried                          SyncRetried                                sim, wal
 //	wiped acceptor votes as new                  EmptyDirectoryVotes, RejoinVotes           sim, wal; wal
 //	the same of a damaged log, an older copy     SuspectVotes; BackAtOnce, VoteNoPromise    sim, core; core
@@ -118,6 +119,7 @@ const (
 	TrimMarkForgotten
 	RottenSnapshotKept
 	RejoinVotes
+	RepairUnproven
 
 	// This one is found by the test of engine/transport.
 	LengthBelieved
@@ -168,6 +170,7 @@ var names = [bugs]string{
 	"", "zeros taken for the end of the log", "segment's name not synced", "segment reused before the trim is durable",
 	"recovered records not made durable", "torn tail not wiped", "snapshot's name not synced",
 	"received part kept after a failed sync", "segments given up by a mark that found no room", "rotten snapshot never replaced", "rejoined node votes",
+	"repair takes what fits by its length",
 	"memory given for a length on the wire",
 	"incarnation ignored", "lease without drift", "ballots left out by a healed node are used after a restart",
 	"restarted node votes before others have told what they saw of it", "vote is no promise to who asks what was seen",
