@@ -4,7 +4,8 @@
 # usage: bench/compare/revisions.sh BASE [FLAGS of compare...]      or: make compare BASE=main
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-base=${1:?give a revision to compare with, as in: make compare BASE=main}
+base=${1:-}
+[ -n "$base" ] || { echo "give a revision to compare with, as in: make compare BASE=main" >&2; exit 2; }
 shift
 commit=$(git rev-parse --verify --quiet "$base^{commit}") || { echo "there is no revision $base" >&2; exit 2; }
 dir=$(mktemp -d ./compare.XXXXXX)
