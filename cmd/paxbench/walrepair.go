@@ -14,11 +14,12 @@ func newWALRepair(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "repair DIR --from DIR [--from DIR]...",
 		Short: "Make a damaged log whole again with the records that other nodes' logs hold",
-		Long: "repair makes the log of a stopped node whole again that is damaged anywhere but where a crash damages one. The other nodes' data directories," +
+		Long: "repair makes the damaged log of a stopped node whole again. The other nodes' data directories," +
 			" or copies of them, may be damaged as well, in other places, and in use. Nothing is written that a checksum of this very log does not prove: the log" +
 			" is then what it was, and the node starts and votes as if nothing had happened. What cannot be proved is refused, with file and offset, and nothing" +
 			" is changed; the way out is then --rejoin, if a majority of the others is whole.\n\n" +
-			"The files that are replaced are kept under the same names with .lost. A damaged snapshot needs no repair: its node asks the others for one.",
+			"The files that are replaced are kept under the same names with .lost. Snapshots are not repaired: a node that has no good one which" +
+			" reaches its log is refused and rejoins.",
 		Args: needDirs,
 		RunE: func(cmd *cobra.Command, dirs []string) error {
 			a.begin()

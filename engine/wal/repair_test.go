@@ -287,7 +287,7 @@ func TestRepairVotedOtherwise(t *testing.T) {
 	var n mendings
 	enumerateRepairOthers(t, &n)
 	n.report(t)
-	if c := n.counts["a sector zeroed, the others voted otherwise"]; c[repaired] == 0 || c[tornLeft] == 0 || c[unmended] == 0 {
+	if c := n.counts["a sector zeroed, the others voted otherwise"]; stride == 1 && (c[repaired] == 0 || c[tornLeft] == 0 || c[unmended] == 0) {
 		t.Errorf("repaired, left, refused: %v; the test does not reach all", c)
 	}
 }
@@ -303,7 +303,7 @@ func enumerateRepairOthers(t testing.TB, n *mendings) {
 	copyLog(t, peer.m, testDir, r.m, "/peer")
 	used := r.used(t)
 	for name, p := range used {
-		for s := range int64(len(p)) / sectorSize {
+		for s := int64(1); s < int64(len(p))/sectorSize; s += (stride + 3) / 4 {
 			r.repairs(n, "a sector zeroed, the others voted otherwise", fmt.Sprintf("%s, sector %d", name, s), []string{"/peer"}, used, func(m *vfs.Mem) {
 				m.SetSector(name, s, make([]byte, sectorSize))
 			})
