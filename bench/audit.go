@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/paxbench/paxbench/bench/load"
@@ -48,7 +49,11 @@ func (r *run) check(ctx context.Context) error {
 	}
 	var dirs []string
 	for _, m := range r.cluster.Members() {
-		dirs = append(dirs, filepath.Join(m.Dir(), "wal"))
+		dir := filepath.Join(m.Dir(), "wal")
+		if slices.Contains(r.config.Engine.AuxiliaryNodes(), m.Node()) {
+			dir = "" // it may hold votes for what was not chosen
+		}
+		dirs = append(dirs, dir)
 	}
 	r.verdict.log, err = auditLogs(dirs, r.final[0].Applied, r.promised())
 	return err
@@ -119,6 +124,10 @@ func (r *run) auditStates(ctx context.Context) ([]*load.Findings, error) {
 	var wait sync.WaitGroup
 	for i, addr := range r.nodes.Addrs {
 		wait.Go(func() {
+			var s engine.Status
+			if s, errs[i] = r.nodes.Status(ctx, i); errs[i] != nil || s.Auxiliary { // which has no state
+				return
+			}
 			errs[i] = r.scan(ctx, addr, func(query func([]byte) ([]byte, error)) error {
 				hooked := query
 				if hook := r.config.hooks.query; hook != nil {
@@ -134,6 +143,7 @@ func (r *run) auditStates(ctx context.Context) ([]*load.Findings, error) {
 		})
 	}
 	wait.Wait()
+	findings = slices.DeleteFunc(findings, func(f *load.Findings) bool { return f == nil })
 	return findings, errors.Join(errs...)
 }
 
@@ -165,7 +175,14 @@ func (r *run) baseline(ctx context.Context) (map[uint32]uint64, error) {
 		return nil, fmt.Errorf("bench: before the load: %w", err)
 	}
 	base := map[uint32]uint64{}
-	err := r.scan(ctx, r.nodes.Addrs[0], func(query func([]byte) ([]byte, error)) error {
+	first := 0
+	for i := range r.nodes.Addrs {
+		if s, err := r.nodes.Status(ctx, i); err == nil && !s.Auxiliary {
+			first = i
+			break
+		}
+	}
+	err := r.scan(ctx, r.nodes.Addrs[first], func(query func([]byte) ([]byte, error)) error {
 		for from := uint64(0); ; {
 			answer, err := query(kv.AppendQueryScan(nil, from, kv.ScanRowsMax, false))
 			if err != nil {

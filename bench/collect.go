@@ -59,6 +59,7 @@ type counts struct {
 	takeovers engine.Takeovers // of modes with one
 	stale     uint64
 	slots     uint64 // applied
+	engaged   uint64 // times that leaders turned to auxiliary nodes
 }
 
 func countsOf(m *engine.Metrics) counts {
@@ -73,7 +74,7 @@ func countsOf(m *engine.Metrics) counts {
 	if m.Takeovers != nil {
 		c.takeovers = *m.Takeovers
 	}
-	c.stale, c.slots = m.Stale, m.Slots
+	c.stale, c.slots, c.engaged = m.Stale, m.Slots, m.Engaged
 	return c
 }
 
@@ -82,7 +83,7 @@ func (c counts) plus(o counts) counts {
 		c.cpu + o.cpu, c.walBytes + o.walBytes, c.netBytes + o.netBytes, c.fsyncs + o.fsyncs, c.messages + o.messages,
 		c.allocs + o.allocs, c.gc + o.gc, c.commands + o.commands, c.elections + o.elections, c.snapshots + o.snapshots, c.installs + o.installs,
 		c.leaseReads + o.leaseReads, c.leaseLapses + o.leaseLapses, c.instances.Plus(o.instances),
-		c.takeovers.Plus(o.takeovers), c.stale + o.stale, c.slots + o.slots,
+		c.takeovers.Plus(o.takeovers), c.stale + o.stale, c.slots + o.slots, c.engaged + o.engaged,
 	}
 }
 
@@ -91,7 +92,7 @@ func (c counts) minus(o counts) counts {
 		c.cpu - o.cpu, c.walBytes - o.walBytes, c.netBytes - o.netBytes, c.fsyncs - o.fsyncs, c.messages - o.messages,
 		c.allocs - o.allocs, c.gc - o.gc, c.commands - o.commands, c.elections - o.elections, c.snapshots - o.snapshots, c.installs - o.installs,
 		c.leaseReads - o.leaseReads, c.leaseLapses - o.leaseLapses, c.instances.Minus(o.instances),
-		c.takeovers.Minus(o.takeovers), c.stale - o.stale, c.slots - o.slots,
+		c.takeovers.Minus(o.takeovers), c.stale - o.stale, c.slots - o.slots, c.engaged - o.engaged,
 	}
 }
 

@@ -116,6 +116,10 @@ func (c *Config) Validate() error {
 		if err := c.Engine.Check(c.Nodes); err != nil && c.Nodes > 0 && c.Nodes <= wire.NodesMax {
 			errs = append(errs, fmt.Errorf("--quorum: %w", err))
 		}
+		if err := c.Engine.CheckAuxiliary(c.Nodes); err != nil && c.Nodes > 0 && c.Nodes <= wire.NodesMax {
+			errs = append(errs, fmt.Errorf("--auxiliary: %w", err))
+		}
+		bad(c.byLease() && len(c.Engine.AuxiliaryNodes()) > 0, "--read-mode lease with --auxiliary: not supported together; use quorum, log or stale")
 		bad(c.byLease() && c.Engine.Mode != "multi" && c.Engine.Mode != "", "--read-mode lease with --mode %s: there is nobody to hold a lease; use quorum, log or stale", c.Engine.Mode)
 		bad((c.Engine.StateMachine == "null") != (c.Load.SM == load.Null), "--sm: the load and the nodes disagree")
 	}
@@ -148,6 +152,9 @@ func (c *Config) recorded(r *result.Config) {
 	r.Extra = map[string]string{"segment_bytes": strconv.FormatInt(e.SegmentBytes, 10)}
 	if e.Quorums != "majority" {
 		r.Extra["quorum"] = e.Quorums
+	}
+	if len(e.AuxiliaryNodes()) > 0 {
+		r.Extra["auxiliary"] = e.Auxiliary
 	}
 	if c.Load.Conflict.On {
 		r.Extra["conflict"] = c.Load.Conflict.String()

@@ -45,13 +45,17 @@ type logRead struct {
 // auditLogs compares, for every slot up to applied, the highest-ballot votes of all logs. In a chosen slot a vote at
 // or above the ballot at which the slot was chosen carries the chosen value, and every replica that has applied the slot
 // holds such a vote or a snapshot beyond it; so all must agree. And every acknowledged submission must be at its place, with
-// the values that were sent, also where later writes have overwritten them. A log that cannot be read is an error.
+// the values that were sent, also where later writes have overwritten them. A log that cannot be read is an error. A directory "" is of
+// a node that does not count: an auxiliary one.
 func auditLogs(dirs []string, applied wire.Slot, p *promised) (logAudit, error) {
 	seed := maphash.MakeSeed()
 	logs := make([]logRead, len(dirs))
 	errs := make([]error, len(dirs))
 	var wait sync.WaitGroup
 	for i, dir := range dirs {
+		if dir == "" {
+			continue
+		}
 		wait.Go(func() { logs[i], errs[i] = readVotes(dir, applied, seed, p) })
 	}
 	wait.Wait()

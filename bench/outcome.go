@@ -43,6 +43,13 @@ func (r *run) result() *result.Result {
 	out.Cost = r.spent.perOp(r.counted())
 	out.Cost.CPU = math.Round(out.Cost.CPU) // the contract: integers in nanoseconds
 	out.Nodes = r.spent.nodes
+	for _, id := range c.Engine.AuxiliaryNodes() {
+		for i := range out.Nodes {
+			if n := &out.Nodes[i]; n.Node == int(id) && r.cluster != nil {
+				n.Auxiliary = true
+			}
+		}
+	}
 	out.Stale = r.spent.stale
 	if i := r.spent.instances; i != (result.Instances{}) {
 		out.Instances = &i
@@ -125,6 +132,12 @@ func (r *run) judge(out *result.Result) {
 	if t := r.spent.takeovers; t.Won > 0 {
 		note("leaders: %d won of %d ballots begun; they finished %d slots with a vote that they found and filled %d holes with no-ops, in %s each time",
 			t.Won, t.Prepared, t.Reproposed, t.Holes, (time.Duration(t.FillNanos) / time.Duration(t.Won)).Round(10*time.Microsecond))
+	}
+	for _, n := range out.Nodes {
+		if ops := r.counted(); n.Auxiliary && ops > 0 {
+			note("node %d is an auxiliary one: %d fsyncs and %s of log while %d operations were acknowledged (%.4f fsyncs each); leaders turned to auxiliary nodes %d times",
+				n.Node, n.Fsyncs, result.Bytes(float64(n.WALBytes)), ops, float64(n.Fsyncs)/float64(ops), r.spent.engaged)
+		}
 	}
 	if r.config.byLease() {
 		note("%d reads were answered by lease; %d times it was over when the state had been read, and a quorum was asked", r.spent.leaseReads, r.spent.leaseLapses)

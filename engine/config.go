@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/paxbench/paxbench/batching"
@@ -85,6 +86,11 @@ type Config struct {
 	Quorums paxos.Quorums
 	Backoff paxos.Backoff
 	Learn   paxos.Learn
+
+	// Auxiliary names those of Members that are acceptors only (Cheap Paxos): they keep no state, never lead, serve no client, and are
+	// asked for votes only while another node does not answer. So many that the others are as many as must vote: of three nodes one, of
+	// five two. Mode multi, learners one, without leases; the membership is then fixed. The same on every node, and for ever: as Mode.
+	Auxiliary []wire.NodeID
 
 	// Lease is how long the leader may answer reads by itself after a majority of the nodes has heard of it (Group.QueryLease,
 	// wire.QueryLease): that long they elect nobody else, also if it is dead, and a node that restarts elects nobody at all for so
@@ -192,7 +198,7 @@ func (c *Config) paxos(g wire.GroupID) paxos.Config {
 	}
 	return paxos.Config{
 		Cluster: c.Cluster, Group: g, Self: c.Node, Nodes: nodes, Addrs: addrs, Join: c.Join,
-		Mode: c.Mode, Backoff: c.Backoff, Learn: c.Learn, Quorums: c.Quorums,
+		Mode: c.Mode, Backoff: c.Backoff, Learn: c.Learn, Quorums: c.Quorums, Auxiliary: slices.Sorted(slices.Values(c.Auxiliary)),
 		Window: c.Window, HeartbeatTicks: c.HeartbeatTicks, ElectionTicks: c.ElectionTicks,
 		Lease: int64(c.Lease), LeaseDrift: int64(c.LeaseDrift), Fresh: c.Bootstrap,
 		Seed: c.Seed ^ uint64(g)*0x9e3779b97f4a7c15,
@@ -216,19 +222,25 @@ func (c *Config) wal() wal.Config {
 	}
 }
 
+// auxiliary says whether this node is an acceptor only.
+func (c *Config) auxiliary() bool { return slices.Contains(c.Auxiliary, c.Node) }
+
 // protocol is what must not change in a data directory's life beside whose it is; empty: multi mode with majorities.
 func (c *Config) protocol() string {
-	switch {
-	case c.Join && c.Quorums != paxos.Quorums{}:
-		return c.Mode.String() + " " + c.Quorums.String() + " joined"
-	case c.Join:
-		return c.Mode.String() + " joined"
-	case c.Quorums != paxos.Quorums{}:
-		return c.Mode.String() + " " + c.Quorums.String()
-	case c.Mode == paxos.ModeMulti:
+	words := []string{c.Mode.String()}
+	if c.Quorums != (paxos.Quorums{}) {
+		words = append(words, c.Quorums.String())
+	}
+	if c.Join {
+		words = append(words, "joined")
+	}
+	if len(c.Auxiliary) > 0 {
+		words = append(words, "aux="+paxos.FormatAuxiliary(slices.Sorted(slices.Values(c.Auxiliary))))
+	}
+	if len(words) == 1 && c.Mode == paxos.ModeMulti {
 		return ""
 	}
-	return c.Mode.String()
+	return strings.Join(words, " ")
 }
 
 func (c *Config) tcp() transport.Config {

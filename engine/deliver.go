@@ -56,6 +56,10 @@ func (l *clientLink) deliver(g *Group, args string, answer func(wire.Status, any
 		answer(wire.StatusInvalid, NotHeld{Error: fmt.Sprintf("deliver?%.60s: need from=SLOT&after=N", args)})
 		return
 	}
+	if g.node.c.auxiliary() {
+		answer(wire.StatusInvalid, NotHeld{Error: ErrAuxiliary.Error()})
+		return
+	}
 	f := &feed{next: max(from, 1)}
 	f.then = func() { // on the loop: it may start what the node's end waits for
 		l.feed.CompareAndSwap(f, nil)

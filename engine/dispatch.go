@@ -213,6 +213,14 @@ func (l *loop) event(e *paxos.Event) {
 		log.Info("preparing", "slot", uint64(e.Slot))
 	case paxos.EventDiskStall:
 		log.Warn("disk stall")
+	case paxos.EventEngaged:
+		g.count.engaged.Inc()
+		log.Warn("a main node does not answer: auxiliary nodes are asked to vote", "slot", uint64(e.Slot))
+	case paxos.EventReleased:
+		log.Info("all main nodes are back: auxiliary nodes are not asked any more", "slot", uint64(e.Slot))
+	case paxos.EventForgot:
+		log.Debug("votes forgotten", "slot", uint64(e.Slot))
+		l.trimLog(e.Slot)
 	default:
 		l.suspicion(e)
 	}

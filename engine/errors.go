@@ -34,6 +34,9 @@ var (
 	// ErrTooLarge: the command or query exceeds a limit of package wire.
 	ErrTooLarge = errors.New("engine: too large")
 
+	// ErrAuxiliary: the node is an auxiliary one, which keeps no state.
+	ErrAuxiliary = errors.New("engine: an auxiliary node keeps no state: ask another one")
+
 	// ErrUnknown: leadership, the node, or the caller's patience was lost with the commands under way.
 	ErrUnknown = errors.New("engine: outcome unknown")
 )

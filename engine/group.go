@@ -173,6 +173,10 @@ func (g *Group) ask(q *query, mode wire.QueryMode) {
 	}
 	switch mode {
 	case wire.QueryStale:
+		if g.node.c.auxiliary() { // there is none
+			q.fail(g, wire.StatusNotLeader)
+			return
+		}
 		g.applier.put(applyItem{kind: applyQuery, query: q})
 		return
 	case wire.QueryLease:
@@ -279,8 +283,8 @@ func (g *Group) QueryLease(ctx context.Context, req []byte) ([]byte, error) {
 	return g.query(ctx, req, wire.QueryLease)
 }
 
-// QueryStale asks the state machine of this replica as it is, which may be arbitrarily old. Errors as for Query, without
-// *NotLeaderError.
+// QueryStale asks the state machine of this replica as it is, which may be arbitrarily old. Errors as for Query; *NotLeaderError
+// is that of an auxiliary node.
 func (g *Group) QueryStale(ctx context.Context, req []byte) ([]byte, error) {
 	return g.query(ctx, req, wire.QueryStale)
 }
@@ -306,7 +310,7 @@ func (g *Group) query(ctx context.Context, req []byte, mode wire.QueryMode) ([]b
 type Status struct {
 	Node      wire.NodeID  `json:"node"`
 	Group     wire.GroupID `json:"group"`
-	Role      string       `json:"role"`   // follower, probing, preparing, leader, proposer; suspect: see Suspect
+	Role      string       `json:"role"`   // follower, probing, preparing, leader, proposer, auxiliary; suspect: see Suspect
 	Leader    wire.NodeID  `json:"leader"` // 0: not known
 	Ballot    wire.Ballot  `json:"ballot"`
 	Promised  wire.Ballot  `json:"promised"`
@@ -318,13 +322,15 @@ type Status struct {
 	StateHash string       `json:"state_hash"` // hexadecimal; empty if the state machine has none
 	Commands  uint64       `json:"commands"`   // executed since the group's first slot, on any replica
 	Sessions  int          `json:"sessions"`
-	InFlight  int          `json:"in_flight"` // slots proposed here and not learned
-	Window    int          `json:"window"`    // so many may be, as of the last tick
-	LogBytes  int64        `json:"log_bytes"` // of log in memory
-	Ignored   uint64       `json:"ignored"`   // messages that made no sense
-	Stale     uint64       `json:"stale"`     // messages refused because of a higher promise
-	Resent    uint64       `json:"resent"`    // Accept frames sent again
-	Mode      string       `json:"mode"`      // multi, basic
+	InFlight  int          `json:"in_flight"`           // slots proposed here and not learned
+	Window    int          `json:"window"`              // so many may be, as of the last tick
+	LogBytes  int64        `json:"log_bytes"`           // of log in memory
+	Ignored   uint64       `json:"ignored"`             // messages that made no sense
+	Stale     uint64       `json:"stale"`               // messages refused because of a higher promise
+	Resent    uint64       `json:"resent"`              // Accept frames sent again
+	Mode      string       `json:"mode"`                // multi, basic
+	Auxiliary bool         `json:"auxiliary,omitempty"` // it is an auxiliary node: Applied and what belongs to it stay 0
+	Engaged   bool         `json:"engaged,omitempty"`   // of a leader: auxiliary nodes are asked to vote
 
 	// Suspect says why this replica does not vote; empty: it does. Healing of HealQuorum other nodes have told it what it may
 	// have forgotten. Incarnation counts how often it has been healed.
@@ -352,7 +358,11 @@ func (g *Group) readStatus(fn func(Status)) {
 			Promised: c.Promised, Chosen: c.Chosen, Applied: wire.Slot(g.applied.Load()), Trimmed: c.Trimmed,
 			LastSlot: c.Last, Snapshot: wire.Slot(g.snapshotAt.Load()), InFlight: c.InFlight, Window: int(g.windowNow.Load()), LogBytes: c.LogBytes,
 			Ignored: c.Ignored, Stale: c.Stale, Resent: c.Resent, Mode: g.node.c.Mode.String(),
+			Auxiliary: c.Auxiliary, Engaged: c.Engaged,
 			Suspect: c.Suspect, Healing: c.Healing, HealQuorum: c.HealQuorum, Incarnation: uint32(c.Incarnation >> 32),
+		}
+		if s.Auxiliary {
+			s.Role = "auxiliary"
 		}
 		if s.Suspect != "" {
 			s.Role = "suspect"
@@ -388,7 +398,7 @@ func (g *Group) metrics(reset bool) Metrics {
 		LeaseReads: c.leaseReads.Load(), LeaseLapses: c.leaseLapses.Load(),
 		Repeats: c.repeats.Load(), Refused: c.refused.Load(), Malformed: c.malformed.Load(), Queries: c.queries.Load(),
 		Busy: c.busy.Load() + c.busyLoop.Load(), Expired: c.expired.Load(), PeerFrames: c.peerFrames.Load(), PeerDropped: c.peerDropped.Load(),
-		PeerInvalid: c.peerInvalid.Load(), Elections: c.elections.Load(), LossesOfLead: c.losses.Load(),
+		PeerInvalid: c.peerInvalid.Load(), Elections: c.elections.Load(), LossesOfLead: c.losses.Load(), Engaged: c.engaged.Load(),
 		Suspicions: c.suspicions.Load(), Heals: c.heals.Load(),
 		Snapshots: c.snapshots.Load(), SnapInstalls: c.snapInstalls.Load(), SnapSent: c.snapSent.Load(),
 	}

@@ -51,6 +51,7 @@ type Metrics struct {
 	ClientInvalid uint64 `json:"client_invalid"` // from clients, malformed; the connection was closed
 	Elections     uint64 `json:"elections"`      // leaderships won by this node
 	LossesOfLead  uint64 `json:"losses"`         // leaderships lost by this node
+	Engaged       uint64 `json:"engaged"`        // times that this node, leading, turned to auxiliary nodes
 	Suspicions    uint64 `json:"suspicions"`     // times this replica stopped voting because it may have forgotten something
 	Heals         uint64 `json:"heals"`          // times it has been healed since
 	Snapshots     uint64 `json:"snapshots"`      // written
@@ -195,9 +196,9 @@ func (h *histogram) read(reset bool) Latency {
 // different cache lines.
 type counters struct {
 	// The loop's.
-	peerFrames, peerInvalid, elections, losses, busyLoop, suspicions, heals, expired atomic.Uint64
-	_                                                                                [64]byte
-	prepared, reproposed, holes, fillNanos                                           atomic.Uint64
+	peerFrames, peerInvalid, elections, losses, engaged, busyLoop, suspicions, heals, expired atomic.Uint64
+	_                                                                                         [64]byte
+	prepared, reproposed, holes, fillNanos                                                    atomic.Uint64
 
 	// The applier's.
 	slots, noops, blocks, commands, repeats, refused, malformed, queries, leaseReads, leaseLapses atomic.Uint64

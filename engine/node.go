@@ -155,6 +155,11 @@ func (n *Node) receive(from wire.NodeID, f *wire.Buffer) {
 	}
 	switch h.Kind {
 	case wire.KindSnapChunk:
+		if n.c.auxiliary() { // there is no state for it, and votes are not forgotten because of one
+			n.invalid.Inc()
+			f.Release()
+			return
+		}
 		g.receiver.put(f)
 	case wire.KindSnapAck:
 		var m wire.Message

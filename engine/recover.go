@@ -102,7 +102,7 @@ func (n *Node) load(recs []recovery) error {
 		return err
 	}
 	for i := range recs {
-		if r := &recs[i]; r.trimmed > r.slot {
+		if r := &recs[i]; r.trimmed > r.slot && !n.c.auxiliary() { // whose votes below nobody needs
 			return &MissingError{Group: wire.GroupID(i + 1), Trimmed: r.trimmed, Snapshot: r.slot, Err: r.refused}
 		}
 	}
@@ -179,6 +179,10 @@ func (n *Node) loadSnapshot(id wire.GroupID, r *recovery) error {
 	n.groups = append(n.groups, g)
 	pc := n.paxos(id).WithDefaults()
 	g.applier.members, g.applier.alpha = pc.Founding(), pc.Alpha
+	if n.c.auxiliary() {
+		r.state = paxos.NewAuxiliaryState()
+		return nil
+	}
 	dir := n.c.snapDir()
 	f, err := snapshot.Latest(n.c.SnapshotFS, dir, n.c.Cluster, id)
 	g.judgeSnapshots(f, err)

@@ -81,10 +81,14 @@ const (
 // (Config.RetainBytes behind a snapshot) is told so. To go on after a restart, subscribe from the last slot + 1: what was
 // delivered stays delivered.
 //
-// It ends with an error: ctx's, *TrimmedError, ErrClosed. Breaking off the loop ends it too. Any number of
+// It ends with an error: ctx's, *TrimmedError, ErrClosed, ErrAuxiliary. Breaking off the loop ends it too. Any number of
 // subscriptions may run.
 func (g *Group) Subscribe(ctx context.Context, from wire.Slot) iter.Seq2[*Delivery, error] {
 	return func(yield func(*Delivery, error) bool) {
+		if g.node.c.auxiliary() {
+			yield(nil, ErrAuxiliary)
+			return
+		}
 		next := max(from, 1)
 		for {
 			held, err := g.heldFrom(ctx, next)

@@ -22,12 +22,13 @@ import (
 
 // Settings are the engine settings that all nodes of a cluster share. A zero number means the engine's default.
 type Settings struct {
-	Mode          string        `json:"mode"`    // protocol: "multi", "basic", "fast"; empty: multi
-	Backoff       string        `json:"backoff"` // of duels, in modes without a leader: "random", "none", "distinguished"
-	Learn         string        `json:"learn"`   // whom acceptors tell: "one", "all", "set:N"
-	Quorums       string        `json:"quorums"` // "majority" or "p1=N,p2=M"
-	StateMachine  string        `json:"sm"`      // "kv" or "null"
-	Fsync         string        `json:"fsync"`   // "always", "never" or "interval=10ms"
+	Mode          string        `json:"mode"`                // protocol: "multi", "basic", "fast"; empty: multi
+	Backoff       string        `json:"backoff"`             // of duels, in modes without a leader: "random", "none", "distinguished"
+	Learn         string        `json:"learn"`               // whom acceptors tell: "one", "all", "set:N"
+	Quorums       string        `json:"quorums"`             // "majority" or "p1=N,p2=M"
+	Auxiliary     string        `json:"auxiliary,omitempty"` // ids of the nodes that are acceptors only, as in "4,5"; empty or "none": none
+	StateMachine  string        `json:"sm"`                  // "kv" or "null"
+	Fsync         string        `json:"fsync"`               // "always", "never" or "interval=10ms"
 	BatchBytes    int           `json:"batch_bytes"`
 	BatchDelay    time.Duration `json:"batch_delay_ns"`
 	Window        int           `json:"window"`         // slots in flight
@@ -42,7 +43,7 @@ type Settings struct {
 // recorded configuration says what ran, also when the engine's defaults have changed since.
 func DefaultSettings() Settings {
 	return Settings{
-		Mode: "multi", Backoff: "random", Learn: "one", Quorums: "majority", StateMachine: "kv", Fsync: "always", BatchBytes: 1 << 20, Window: 32, Compress: "none",
+		Mode: "multi", Backoff: "random", Learn: "one", Quorums: "majority", Auxiliary: "none", StateMachine: "kv", Fsync: "always", BatchBytes: 1 << 20, Window: 32, Compress: "none",
 		SnapshotBytes: 64 << 20, RetainBytes: 64 << 20, SegmentBytes: 64 << 20,
 	}
 }
@@ -82,7 +83,7 @@ func ParseLearn(text string) (string, error) {
 
 // protocol fills in what the settings say of the algorithm. Empty ones are the defaults.
 func (s *Settings) protocol(c *engine.Config) (err error) {
-	var errs [4]error
+	var errs [5]error
 	if s.Mode != "" {
 		c.Mode, errs[0] = paxos.ParseMode(s.Mode)
 	}
@@ -95,7 +96,29 @@ func (s *Settings) protocol(c *engine.Config) (err error) {
 	if s.Quorums != "" {
 		c.Quorums, errs[3] = paxos.ParseQuorums(s.Quorums)
 	}
+	if s.Auxiliary != "" {
+		c.Auxiliary, errs[4] = paxos.ParseAuxiliary(s.Auxiliary)
+	}
 	return errors.Join(errs[:]...)
+}
+
+// AuxiliaryNodes is Auxiliary as ids; nil where it cannot be read.
+func (s *Settings) AuxiliaryNodes() []wire.NodeID {
+	nodes, _ := paxos.ParseAuxiliary(s.Auxiliary)
+	return nodes
+}
+
+// CheckAuxiliary says what is wrong with the auxiliary nodes of a cluster of so many, with ids from 1.
+func (s *Settings) CheckAuxiliary(nodes int) error {
+	var c engine.Config
+	if err := s.protocol(&c); err != nil {
+		return err
+	}
+	pc := paxos.Config{Mode: c.Mode, Learn: c.Learn, Quorums: c.Quorums, Auxiliary: c.Auxiliary, Lease: int64(s.Lease)}
+	for i := range nodes {
+		pc.Nodes = append(pc.Nodes, wire.NodeID(i+1))
+	}
+	return pc.CheckAuxiliary()
 }
 
 // Check says what is wrong with the settings of the algorithm for so many nodes.
@@ -110,6 +133,12 @@ func (s *Settings) Check(nodes int) error {
 // ParseQuorums checks a value of Settings.Quorums.
 func ParseQuorums(text string) (string, error) {
 	_, err := paxos.ParseQuorums(text)
+	return text, err
+}
+
+// ParseAuxiliary checks a value of Settings.Auxiliary.
+func ParseAuxiliary(text string) (string, error) {
+	_, err := paxos.ParseAuxiliary(text)
 	return text, err
 }
 
@@ -141,6 +170,7 @@ func (c NodeConfig) Args() []string {
 	add("backoff", s.Backoff, s.Backoff == "")
 	add("learn", s.Learn, s.Learn == "")
 	add("quorum", s.Quorums, s.Quorums == "")
+	add("auxiliary", s.Auxiliary, s.Auxiliary == "")
 	add("sm", s.StateMachine, s.StateMachine == "")
 	add("fsync", s.Fsync, s.Fsync == "")
 	add("batch-bytes", strconv.Itoa(s.BatchBytes), s.BatchBytes == 0)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -119,13 +120,14 @@ func leaderOf(all []engine.Status, errs []error) wire.NodeID {
 	return best.Node
 }
 
-// Converged waits until one node leads and all have applied the same slot, the last one there is, in two looks in a
-// row, and gives the statuses. The error says who lags.
+// Converged waits until one node leads and all that keep the state have applied the same slot, the last one there is, in two looks in a
+// row, and gives their statuses. The error says who lags.
 func (n Nodes) Converged(ctx context.Context) ([]engine.Status, error) {
 	var before []engine.Status
 	for {
 		all, errs := n.Statuses(ctx)
 		lag := lagging(all, errs)
+		all = slices.DeleteFunc(all, func(s engine.Status) bool { return s.Auxiliary })
 		switch {
 		case lag != nil:
 			before = nil
@@ -158,14 +160,15 @@ func lagging(all []engine.Status, errs []error) error {
 		}
 	}
 	for _, s := range all {
-		if s.Applied != last {
+		if s.Applied != last && !s.Auxiliary {
 			return fmt.Errorf("node %d has applied slot %d of %d", s.Node, s.Applied, last)
 		}
 	}
 	return nil
 }
 
-// CaughtUp waits until node has applied everything that any node had learned when it was asked.
+// CaughtUp waits until node has applied everything that any node had learned when it was asked; an auxiliary node, which applies nothing, until
+// it answers.
 func (n Nodes) CaughtUp(ctx context.Context, node wire.NodeID) error {
 	target := wire.Slot(0)
 	all, errs := n.Statuses(ctx)
@@ -176,7 +179,7 @@ func (n Nodes) CaughtUp(ctx context.Context, node wire.NodeID) error {
 	}
 	for {
 		s, err := n.Status(ctx, int(node-1))
-		if err == nil && s.Applied >= target {
+		if err == nil && (s.Auxiliary || s.Applied >= target) {
 			return nil
 		}
 		if waited := pause(ctx, pollEvery); waited != nil {

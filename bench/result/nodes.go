@@ -6,6 +6,7 @@ import "fmt"
 // restarted. In an in-process cluster the processor time, heap and collections are those of the whole process.
 type Node struct {
 	Node         int    `json:"node"`
+	Auxiliary    bool   `json:"auxiliary,omitempty"` // an acceptor only, which executes nothing
 	CPU          int64  `json:"cpu_ns"`
 	Commands     uint64 `json:"commands"`        // executed
 	Slots        uint64 `json:"slots,omitempty"` // applied, no-ops included
@@ -57,7 +58,11 @@ func (r *Result) nodeRows() (head []string, rows [][]string) {
 		if r.Throughput.Window > 0 {
 			cores = significant(float64(n.CPU)/float64(r.Throughput.Window)) + " cores"
 		}
-		rows = append(rows, []string{fmt.Sprintf("node %d", n.Node), cores, Count(float64(n.Commands)), Count(float64(n.Fsyncs)), Bytes(float64(n.WALBytes)),
+		name := fmt.Sprintf("node %d", n.Node)
+		if n.Auxiliary {
+			name += " (auxiliary)"
+		}
+		rows = append(rows, []string{name, cores, Count(float64(n.Commands)), Count(float64(n.Fsyncs)), Bytes(float64(n.WALBytes)),
 			Bytes(float64(n.HeapBytesMax)), Count(float64(n.GCCount)), Bytes(float64(n.DiskBytesMax)), Count(float64(n.Elections))})
 	}
 	return []string{"cpu", "commands", "fsyncs", "log written", "heap max", "collections", "disk max", "elections won"}, rows

@@ -21,6 +21,8 @@ func engineFlags(fs *pflag.FlagSet, s *cluster.Settings) {
 		"whom acceptors tell of their votes: one (the proposer, who tells the others), all, or set:N")
 	fs.Var(&parsed[string]{text: s.Quorums, kind: "sizes", value: &s.Quorums, parse: cluster.ParseQuorums}, "quorum",
 		"how many nodes must promise (p1) and vote (p2): majority, or p1=4,p2=2; any two such sets must share a node; in mode fast also p1=3,p2=3,fast=4: any two fast sets and one that promises must share a node")
+	fs.Var(&parsed[string]{text: s.Auxiliary, kind: "ids", value: &s.Auxiliary, parse: cluster.ParseAuxiliary}, "auxiliary",
+		"multi: nodes that are acceptors only, keep no state and vote while another node is down, by id, as in 3 of three or 4,5 of five: as many as need not vote; none: all keep the state")
 	fs.Var(&choice{value: &s.StateMachine, choices: []string{"kv", "null"}}, "sm",
 		"state machine: kv, or null, which counts commands and looks at none")
 	fs.Var(&parsed[string]{text: s.Fsync, kind: "policy", value: &s.Fsync, parse: parseFsync}, "fsync",

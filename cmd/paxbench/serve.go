@@ -149,6 +149,8 @@ func (c *serveConfig) checkJoin() error {
 		return usagef("--join: in mode %s with --learn %s the members are fixed; the cluster has to run with --mode multi --learn one", c.settings.Mode, c.settings.Learn)
 	case len(c.peers) < 2:
 		return usagef("--join needs in --peers, beside this node, a member at least from which it hears: 1=host:port,%d=host:port", c.node)
+	case len(c.settings.AuxiliaryNodes()) > 0:
+		return usagef("--join: in a cluster with --auxiliary nodes the members are fixed")
 	case c.bootstrap && wire.NodeID(c.node) != last:
 		return usagef("--join --bootstrap: node %d is not above node %d of --peers; ids are never used again, so a new node has one above all that were used", c.node, last)
 	}
@@ -269,7 +271,7 @@ func explainOpen(err error, c *serveConfig) error {
 	case errors.Is(err, wal.ErrHistory):
 		hint = "leave out --bootstrap: the node has run before"
 	case errors.As(err, &identity):
-		hint = "check --node, --cluster-id, --peers, --mode, --quorum, --join and --data-dir"
+		hint = "check --node, --cluster-id, --peers, --mode, --quorum, --auxiliary, --join and --data-dir"
 	case errors.As(err, &torn):
 		hint = "if this follows a power loss, start once with --accept-torn-tail"
 	case errors.As(err, &corrupt) && c.join:

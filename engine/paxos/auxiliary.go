@@ -1,7 +1,10 @@
 package paxos
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/paxbench/paxbench/wire"
 	"github.com/paxbench/paxbench/wire/plant"
@@ -72,6 +75,45 @@ func (r *Replica) auxiliary() {
 	if r.log.floats != r.aux.self {
 		panic(fmt.Sprintf("BUG: paxos: node %d is an auxiliary: %v; its state was recovered as that of one: %v", r.c.Self, r.aux.self, r.log.floats))
 	}
+}
+
+// CheckAuxiliary is the part of Validate that is about auxiliary nodes.
+func (c Config) CheckAuxiliary() error {
+	c = c.withDefaults()
+	var errs []error
+	c.checkAuxiliary(func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf("paxos: "+format, args...))
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// ParseAuxiliary is the inverse of FormatAuxiliary: ids in ascending order, as in "4,5", or "none".
+func ParseAuxiliary(s string) (nodes []wire.NodeID, err error) {
+	if s == "none" {
+		return nil, nil
+	}
+	for word := range strings.SplitSeq(s, ",") {
+		n, err := strconv.ParseUint(word, 10, 32)
+		if err != nil || n == 0 || len(nodes) > 0 && wire.NodeID(n) <= nodes[len(nodes)-1] {
+			return nil, fmt.Errorf("paxos: auxiliary nodes %q: need none, or ids in ascending order, as in 4,5", s)
+		}
+		nodes = append(nodes, wire.NodeID(n))
+	}
+	return nodes, nil
+}
+
+// FormatAuxiliary writes the ids of auxiliary nodes.
+func FormatAuxiliary(nodes []wire.NodeID) string {
+	if len(nodes) == 0 {
+		return "none"
+	}
+	words := make([]string, len(nodes))
+	for i, n := range nodes {
+		words[i] = strconv.FormatUint(uint64(n), 10)
+	}
+	return strings.Join(words, ",")
 }
 
 // checkAuxiliary joins every fault of Config.Auxiliary, zero values counting as their defaults.

@@ -14,7 +14,7 @@
 //	client.go   the users                               history.go  what they were told, judged as real runs are
 //	suspect.go  disks that forget, and what is chosen then      lost.go     disks that rot, directories that are gone
 //	lease.go    leaders' leases in true time                    beyond.go   more losses than can be survived
-//	members.go  nodes that come and go
+//	members.go  nodes that come and go                auxiliary.go  acceptors without a state
 //
 // # How a fault is injected
 //
@@ -98,6 +98,7 @@
 //	L5 L6     every request ends, every node catches up                                      equal, replies
 //	L7        transfers end when everybody has caught up; nobody is taught when nothing new is chosen   ends
 //	L8        a change under way ends, and one that is asked for is made                      changesEnd, changesWork
+//	L9        when all nodes are there again auxiliary ones hold no votes, and are asked for none    released
 //	BUG       the code found its own invariant broken, or a node failed without a fault
 //
 // Under the fsync policies interval and never what is written counts as durable, and the machines keep their power: a process
@@ -132,6 +133,10 @@
 // FAULTS.md, section 3, is which bug, and who finds it, stands in package wire/plant.
 //
 // # What is not here
+//
+// Auxiliary nodes: in a quarter of the schedules with a leader, drawn apart from all else, and not with Beyond. They have no state to compare (S11 demands
+// that), forget what each main node holds (S6 demands that), and one link or a star of links is not all that is left at the end (L2): an
+// auxiliary node in the middle leaves the main ones apart.
 //
 // Where members change, no disk loses what was durable, nobody is lost for ever, an operator vouches for every torn log, and all are
 // connected in the end: a suspect node of a changed membership is replaced, not healed. Clocks that run further apart than leases

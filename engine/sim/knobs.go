@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/paxbench/paxbench/engine"
 	"github.com/paxbench/paxbench/engine/paxos"
 	"github.com/paxbench/paxbench/engine/wal"
+	"github.com/paxbench/paxbench/wire"
 )
 
 // Knobs is a schedule's configuration, drawn from its seed. Small values are frequent: they are where the corners are.
@@ -29,7 +31,9 @@ type Knobs struct {
 	Quorums   paxos.Quorums
 	Alpha     int
 	Changes   bool // of the members
-	Most      int  // nodes, those that join later included
+	Auxiliary []wire.NodeID
+	Suspect   int // ticks, with auxiliary nodes
+	Most      int // nodes, those that join later included
 
 	// The nodes'.
 	Tick            time.Duration
@@ -163,6 +167,25 @@ func drawKnobs(r *rand.Rand, nodes int) Knobs {
 	return k
 }
 
+// drawAuxiliary makes some nodes of a quarter of the schedules with a leader auxiliary ones, as many as need not vote. It draws from numbers
+// of its own, so that other schedules stay what they are.
+func (k *Knobs) drawAuxiliary(seed uint64) {
+	r := rand.New(rand.NewPCG(seed, auxiliaryStream))
+	_, accept := k.quorums()
+	if r.IntN(4) > 0 || k.Mode != paxos.ModeMulti || accept == 1 || accept == k.Nodes {
+		return
+	}
+	k.Changes, k.Most, k.Learn, k.Lease = false, k.Nodes, paxos.LearnOne, 0
+	for _, i := range r.Perm(k.Nodes)[:k.Nodes-accept] {
+		k.Auxiliary = append(k.Auxiliary, wire.NodeID(i+1))
+	}
+	slices.Sort(k.Auxiliary)
+	k.Suspect = 2*k.HeartbeatTicks + r.IntN(k.ElectionTicks)
+}
+
+// auxiliaryStream tells the numbers of drawAuxiliary from others of the same seed.
+const auxiliaryStream = 0xa0c
+
 // quorums are the sizes in effect.
 func (k *Knobs) quorums() (prepare, accept int) {
 	most := k.Nodes/2 + 1
@@ -214,6 +237,7 @@ var Vital = []string{
 	"damaged logs refused", "damaged logs healed", "damaged snapshots passed over", "damaged snapshots refused",
 	"reads", "reads by lease", "leases", "segments rotated", "duels", "batches displaced", "slots of others finished", "collisions", "slots settled",
 	"schedules played twice",
+	"auxiliaries engaged", "auxiliaries released", "votes forgotten by auxiliaries", "leaders beside votes of auxiliaries",
 	"changes of members", "changes refused or given up", "changes with an unknown end", "leaders that removed themselves", "nodes told that they were removed",
 }
 

@@ -57,7 +57,8 @@ func (w *world) settle() {
 		}
 		p.poke()
 	}
-	partial := lost == 0 && !w.k.Changes && w.k.Quorums == (paxos.Quorums{}) && w.rotted() == 0 && w.k.Nodes > 2 && w.chance(3) // damaged logs are healed by a majority of the others
+	partial := lost == 0 && !w.k.Changes && len(w.k.Auxiliary) == 0 && // an auxiliary in the middle leaves the main nodes apart
+		w.k.Quorums == (paxos.Quorums{}) && w.rotted() == 0 && w.k.Nodes > 2 && w.chance(3) // damaged logs are healed by a majority of the others
 	if partial {
 		w.net.partial()
 	}
@@ -204,7 +205,7 @@ func (w *world) equal() {
 				return false
 			}
 		}
-		return true
+		return w.released() == nil
 	}
 	if !w.runUntil(w.now+int64(time.Minute), same) {
 		for _, p := range w.procs {
@@ -218,7 +219,26 @@ func (w *world) equal() {
 				w.fail("L5", p.id, r.applied, "group %d is still at slot %d, chosen is %d: %s %+v", r.o.g, r.applied, r.o.prefix, w.roles(), r.d.Status())
 			}
 		}
+		if r := w.released(); r != nil {
+			w.fail("L9", r.p.id, r.o.prefix, "group %d: all nodes are there, and auxiliaries still hold votes, or are asked for some: %s %+v", r.o.g, w.roles(), r.d.Status())
+		}
 	}
+}
+
+// released is an auxiliary's replica that still holds votes, or the leader's that asks for them, although every node runs; nil: there is
+// none (L9).
+func (w *world) released() *replica {
+	if len(w.k.Auxiliary) == 0 || !w.listens() {
+		return nil
+	}
+	for _, p := range w.procs {
+		for _, r := range p.reps {
+			if st := r.d.Status(); st.Engaged || st.Auxiliary && st.LogBytes > 0 {
+				return r
+			}
+		}
+	}
+	return nil
 }
 
 // ends demands that nothing goes on for ever (L7): snapshots being sent come to an end, and nodes that have everything ask for
@@ -279,6 +299,12 @@ func (p *proc) leads() bool {
 // behind is a replica that has not applied everything chosen; nil: there is none.
 func (p *proc) behind() *replica {
 	for _, r := range p.reps {
+		if p.auxiliary() { // it does not learn
+			if r.d.Status().Suspect != "" {
+				return r
+			}
+			continue
+		}
 		if r.applied < r.o.prefix {
 			return r
 		}
@@ -303,7 +329,11 @@ func (w *world) judge() {
 			continue
 		}
 		for _, r := range p.reps {
-			w.compareState(r)
+			if p.auxiliary() {
+				w.stateless(r)
+			} else {
+				w.compareState(r)
+			}
 		}
 		w.files(p)
 	}

@@ -177,7 +177,9 @@ func (o *oracle) durable(d *disk, r *witnessed) {
 			o.w.fail("S7", d.id, r.slot, "records as learned what is not chosen")
 		}
 	case wire.KindRecTrim:
-		if r.slot > k.snap {
+		if o.w.auxiliary(d.id) {
+			o.forgotten(d.id, r.slot)
+		} else if r.slot > k.snap {
 			o.w.fail("S6", d.id, r.slot, "the log is trimmed up to slot %d, the durable snapshot holds slot %d", r.slot, k.snap)
 		}
 	}
@@ -251,10 +253,14 @@ func (o *oracle) compare(p *proc, was *durable) {
 	if k.snap < was.snap && !p.suspicion.fresh { // a damaged snapshot may be passed over if the log reaches back to an older one
 		o.w.fail("S15", p.id, was.snap, "restarted with a snapshot of slot %d, one of slot %d was durable", k.snap, was.snap)
 	}
-	if k.trim > k.snap {
+	if k.trim > k.snap && !p.auxiliary() {
 		o.w.fail("S6", p.id, k.trim, "the log is trimmed up to slot %d, the durable snapshot holds slot %d", k.trim, k.snap)
 	}
-	for s := k.snap + 1; s < wire.Slot(len(o.slots)); s++ {
+	kept := k.snap
+	if p.auxiliary() {
+		kept = k.trim
+	}
+	for s := kept + 1; s < wire.Slot(len(o.slots)); s++ {
 		votes := was.votes[s]
 		if len(votes) == 0 {
 			continue
@@ -371,7 +377,7 @@ func (o *oracle) sent(p *proc, m *wire.Message) {
 		}
 	case wire.KindAccepted:
 		for s := m.Slot; s < m.Slot+wire.Slot(m.Count); s++ {
-			if s > k.snap && !k.has(s, m.Ballot) {
+			if s > o.settled(p, k) && !k.has(s, m.Ballot) {
 				o.w.fail("S3", p.id, s, "Accepted at ballot %v leaves, its disk does not hold the vote", m.Ballot)
 			}
 			o.accepted(p.id, k, s, m.Ballot)

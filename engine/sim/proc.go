@@ -95,7 +95,7 @@ func (p *proc) config(bootstrap bool) engine.Config {
 		NewStateMachine: func(wire.GroupID) engine.StateMachine { return kv.New() },
 		Transport:       p.port, FS: p.fs, SnapshotFS: snapFS{p.fs}, SegmentBytes: k.SegmentBytes,
 		Tick: k.Tick, HeartbeatTicks: k.HeartbeatTicks, ElectionTicks: k.ElectionTicks, Seed: p.w.o.Seed + uint64(p.life)<<32 + 1,
-		Mode: k.Mode, Backoff: k.Backoff, Learn: k.Learn, Quorums: k.Quorums, Lease: k.Lease, LeaseDrift: drift(k.Lease), Groups: k.Groups, Fsync: k.Fsync, Window: k.Window, BatchBytes: k.BatchBytes, BatchDelay: k.BatchDelay, Compress: k.Compress, QueueBytes: k.QueueBytes,
+		Mode: k.Mode, Backoff: k.Backoff, Learn: k.Learn, Quorums: k.Quorums, Auxiliary: k.Auxiliary, Lease: k.Lease, LeaseDrift: drift(k.Lease), Groups: k.Groups, Fsync: k.Fsync, Window: k.Window, BatchBytes: k.BatchBytes, BatchDelay: k.BatchDelay, Compress: k.Compress, QueueBytes: k.QueueBytes,
 		SnapshotBytes: k.SnapshotBytes, RetainBytes: k.RetainBytes, AcceptTornTail: (p.acceptTorn || k.Changes) && !p.rejoin, Rejoin: p.rejoin, // a suspect node of a changed membership is not healed
 	}
 }
@@ -154,6 +154,10 @@ func (p *proc) driverConfig() engine.DriverConfig {
 		Core: func(c *paxos.Config) {
 			c.HoleTicks, c.Alpha = w.k.HoleTicks, w.k.Alpha
 			c.RetransmitTicks, c.StallTicks, c.PromiseBytes, c.ApplyLagMax = w.k.RetransmitTicks, w.k.StallTicks, w.k.PromiseBytes, w.k.ApplyLagMax
+			c.SuspectTicks = w.k.Suspect
+			if p.auxiliary() { // a main node that is lost for ever has it keep every vote: that it stops when it is full is for a test of the core
+				c.LogBytesMax = 1 << 30
+			}
 			c.AheadBytesMax, c.PromiseTotalMax = w.k.AheadBytes, w.k.PromiseTotal
 		},
 		Limits: w.k.Limits,
@@ -333,6 +337,13 @@ func (p *proc) event(g wire.GroupID, e paxos.Event) {
 		}
 		c["votes proposed again"] += e.Reproposed
 		p.w.alone(p, p.w.oracles[g-1], e.Ballot)
+		p.w.besideAuxiliaries(g)
+	case paxos.EventEngaged:
+		c["auxiliaries engaged"]++
+	case paxos.EventReleased:
+		c["auxiliaries released"]++
+	case paxos.EventForgot:
+		c["votes forgotten by auxiliaries"]++
 	case paxos.EventDiskStall:
 		c["disk stalls noticed"]++
 	case paxos.EventDuel:

@@ -138,6 +138,9 @@ func newWorld(o Options) *world {
 		o.Nodes = 3 + 2*w.rng.IntN(2)
 	}
 	w.k = drawKnobs(w.rng, o.Nodes)
+	if o.Knobs == nil && !o.Beyond { // which go by numbers of nodes and quorums of their own
+		w.k.drawAuxiliary(o.Seed)
+	}
 	if o.Beyond {
 		w.k.Fsync, w.k.Quorums, w.k.Changes = always, paxos.Quorums{}, false
 	}

@@ -53,7 +53,7 @@
 //	promises carried over into the next round    PromisesCarriedOver                        sim, explore, conform
 //	ballot read again when the write ends        BallotReadLate                             sim, explore
 //
-// Beyond that list, of auxiliary acceptors: AuxiliaryCounted, AuxiliaryVotesIgnored, HeldByOneMain; core.
+// Beyond that list, of auxiliary acceptors: AuxiliaryCounted, AuxiliaryVotesIgnored, HeldByOneMain; sim, core.
 package plant
 
 // Bug is a mistake that somebody has made in an engine of this kind (FAULTS.md, section 3).
@@ -105,6 +105,9 @@ const (
 	MapOrderInApply
 	BatchAppliedAgain
 	StaleSnapshotInstalled
+	AuxiliaryCounted
+	AuxiliaryVotesIgnored
+	HeldByOneMain
 	simulated
 
 	// Those below take a fault that the simulator's disks do not have, or one at the very operation, and are found by the
@@ -148,10 +151,6 @@ const (
 	FastVotesTwice
 	AnyBeforePromises
 	FastReadByAcks
-	// Those below are of auxiliary acceptors.
-	AuxiliaryCounted
-	AuxiliaryVotesIgnored
-	HeldByOneMain
 	bugs
 )
 
@@ -167,6 +166,7 @@ var names = [bugs]string{
 	"lease counted from receive time", "lease before the barrier", "lease not re-checked after a pause", "grant forgotten at restart",
 	"ballot refused that equals the promise", "wall clock in apply", "order of a map in apply", "batch applied before a crash applied again",
 	"stale snapshot installed",
+	"auxiliary counted that was not asked", "auxiliary's votes ignored in phase 1", "auxiliary forgets what a main node lacks",
 	"", "zeros taken for the end of the log", "segment's name not synced", "segment reused before the trim is durable",
 	"recovered records not made durable", "torn tail not wiped", "snapshot's name not synced",
 	"received part kept after a failed sync", "segments given up by a mark that found no room", "rotten snapshot never replaced", "rejoined node votes",
@@ -180,7 +180,6 @@ var names = [bugs]string{
 	"configuration active at proposal", "today's quorum for an old slot", "configuration not in the snapshot",
 	"change proposed without promises of the new members",
 	"fast value by a majority of all nodes", "fast quorum is a majority", "two votes at one fast ballot", "any-message before the promises", "fast read confirmed by acks alone",
-	"auxiliary counted that was not asked", "auxiliary's votes ignored in phase 1", "auxiliary forgets what a main node lacks",
 }
 
 // SlowApply spends a tenth more processor time, in a busy wait after Apply. Nothing it does is wrong, so it is none of All:
