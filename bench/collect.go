@@ -41,6 +41,7 @@ type collector struct {
 type track struct {
 	base, last engine.Metrics
 	sum        counts
+	restarts   uint64
 	seen       bool // base is set
 	fresh      bool // last was read in this round
 	heapMax    uint64
@@ -161,6 +162,9 @@ func (c *collector) each(ctx context.Context, limit time.Duration, reset bool, f
 func (t *track) add(m *engine.Metrics) {
 	if !t.seen || m.UptimeNanos < t.last.UptimeNanos {
 		t.sum = t.total()
+		if t.seen {
+			t.restarts++
+		}
 		t.base, t.seen = engine.Metrics{}, true
 	}
 	t.last, t.fresh = *m, true
@@ -223,7 +227,7 @@ func (t *track) node(id int, n counts) result.Node {
 		thin = half
 	}
 	return result.Node{
-		Node: id, CPU: int64(n.cpu), Commands: n.commands, Slots: n.slots, Fsyncs: n.fsyncs, WALBytes: n.walBytes, Elections: n.elections,
+		Node: id, CPU: int64(n.cpu), Restarts: t.restarts, Commands: n.commands, Slots: n.slots, Fsyncs: n.fsyncs, WALBytes: n.walBytes, Elections: n.elections,
 		Learn: result.Latency(t.last.Learn), Snapshots: n.snapshots, SnapInstalls: n.installs, GCCount: n.gc, HeapBytesMax: t.heapMax, DiskBytesMax: t.diskMax, Samples: thin,
 	}
 }

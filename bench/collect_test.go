@@ -29,6 +29,9 @@ func TestTrackOverRestart(t *testing.T) {
 			t.Errorf("after %d fsyncs at uptime %d: %d in all, want %d", step.m.Fsyncs, step.m.UptimeNanos, got, step.want)
 		}
 	}
+	if n := k.node(1, k.total()); n.Restarts != 2 {
+		t.Errorf("%d restarts, want 2", n.Restarts)
+	}
 	// A node that did not answer when measuring began.
 	late := track{}
 	if got := late.total(); got != (counts{}) {

@@ -8,8 +8,9 @@ type Node struct {
 	Node         int    `json:"node"`
 	Auxiliary    bool   `json:"auxiliary,omitempty"` // an acceptor only, which executes nothing
 	CPU          int64  `json:"cpu_ns"`
-	Commands     uint64 `json:"commands"`        // executed
-	Slots        uint64 `json:"slots,omitempty"` // applied, no-ops included
+	Restarts     uint64 `json:"restarts,omitempty"` // processes that it had, beyond one: each applies again what its log holds
+	Commands     uint64 `json:"commands"`           // executed
+	Slots        uint64 `json:"slots,omitempty"`    // applied, no-ops included
 	Fsyncs       uint64 `json:"fsyncs"`
 	WALBytes     uint64 `json:"wal_bytes"`
 	Elections    uint64 `json:"elections"`     // leaderships won

@@ -81,8 +81,15 @@ func row(label, mode, backoff string, r *result.Result) Row {
 	if r.Violates() {
 		w.Safety = result.Violated
 	}
-	for _, n := range r.Nodes {
-		w.Slots = max(w.Slots, n.Slots) // a node that was away has applied less, or a snapshot
+	again := uint64(0)
+	for _, n := range r.Nodes { // a node that was away has applied less, or a snapshot; one that was restarted has applied some again
+		if n.Restarts == 0 {
+			w.Slots = max(w.Slots, n.Slots)
+		}
+		again = max(again, n.Slots)
+	}
+	if w.Slots == 0 {
+		w.Slots = again
 	}
 	if mode == "basic" {
 		w.Backoff = backoff
