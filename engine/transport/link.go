@@ -31,10 +31,11 @@ type link struct {
 	stop context.CancelFunc
 	kick chan struct{} // the peer was heard of: try again now
 
-	// The next three belong to the worker (slot.dial).
+	// The next four belong to the worker (slot.dial).
 	pause time.Duration // before the next attempt; 0 after a connection that lasted
 	since int64         // when the last connection came up, monotonic; 0: none, or attempts failed since
 	told  bool          // that the peer cannot be reached
+	there bool          // the peer was, and nobody was told that its process ended
 
 	flapping atomic.Bool // connections are made and soon lost again
 
@@ -174,7 +175,10 @@ func (l *link) connect() *peerOut {
 		if l.ctx.Err() != nil {
 			return nil
 		}
-		if l.since != 0 && errors.Is(err, syscall.ECONNREFUSED) && l.t.c.PeerGone != nil {
+		// Not at the first attempt only: a process that is killed may lose its connections before its port, which then takes one
+		// more connection and resets it.
+		if l.there && errors.Is(err, syscall.ECONNREFUSED) && l.t.c.PeerGone != nil {
+			l.there = false
 			l.t.c.PeerGone(l.to)
 		}
 		l.since = 0
@@ -251,7 +255,7 @@ func (l *link) up(c *peerOut) bool {
 		c.raw.Close()
 		return false
 	}
-	l.told = false
+	l.told, l.there = false, true
 	l.t.count.connects.Add(1)
 	if !l.flapping.Load() {
 		l.t.c.Logger.Info("peer connected", "node", l.t.c.Self, "peer", l.to, "addr", l.addr)
