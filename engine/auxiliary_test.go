@@ -18,16 +18,30 @@ func TestAuxiliary(t *testing.T) {
 		c.propose("a")
 	}
 	aux := c.nodes[3].Group(1)
-	eventually(t, "the auxiliary node is told what it need not keep", func() bool { return aux.Status().Trimmed >= 20 })
+	eventually(t, "all main nodes are there, and the auxiliary node is told what it need not keep", func() bool {
+		c.propose("a") // what was proposed when they were not there yet is forgotten with what comes after it
+		st := aux.Status()
+		return st.Trimmed >= 20 && st.LogBytes == 0 && !c.leader().Group(1).Status().Engaged
+	})
 	if st := aux.Status(); st.Role != "auxiliary" || !st.Auxiliary || st.Applied != 0 || st.Commands != 0 || st.LogBytes != 0 {
 		t.Errorf("%+v", st)
 	}
-	before := aux.Metrics().WALRecords
+	engaged := func() (n uint64) {
+		for _, node := range c.nodes {
+			n += node.Group(1).Metrics().Engaged
+		}
+		return n
+	}
+	before, asked := aux.Metrics().WALRecords, engaged()
 	for range 100 {
 		c.propose("b")
 	}
-	if wrote := aux.Metrics().WALRecords - before; wrote > 20 { // none, but on a machine that takes a main node for dead
-		t.Errorf("%d records for 100 commands", wrote)
+	wrote := aux.Metrics().WALRecords - before
+	switch { // a machine that stands still for a moment takes a main node for dead
+	case engaged() != asked:
+		t.Logf("%d records, and it was asked", wrote)
+	case wrote > 5: // a mark of what was forgotten before may come late
+		t.Errorf("%d records for 100 commands, and nobody asked", wrote)
 	}
 	if _, err := aux.QueryStale(context.Background(), []byte("a")); !errors.Is(err, ErrNotLeader) {
 		t.Errorf("a stale query: %v", err)
