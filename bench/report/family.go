@@ -96,7 +96,7 @@ func familyModes(b *strings.Builder, all map[string]*result.Result) {
 	}
 	b.WriteString("**Modes side by side.** Costs and latency: one command at a time of each node that proposes, each a slot. Throughput: 8 clients with 64 commands outstanding. Null state machine,\n" +
 		"fsync always, processes of one machine. Messages are all frames that nodes send, the reply to the client among them; fsyncs are those of all nodes; ballots are rounds begun\n" +
-		"for that slot. Message delays: the response time over links of 20 ms, in links, from the node that the client asks and back to it (several under way); multi's clients ask the leader, and from any other node it takes two more, there and back.\n" +
+		"for that slot. Message delays: the response time over links of 20 ms (basic: 10 ms, so that no slot seems left open), in links, from the node that the client asks and back to it (several under way); multi's clients ask the leader, and from any other node it takes two more, there and back.\n" +
 		"Conflicts: the share of commands that two nodes propose at the same time (`--conflict`).\n\n")
 	b.WriteString("| nodes | mode | conflicts | message delays | messages | fsyncs | ballots | collisions | p50 | p99 | under load: operations/s | p50 | p99 |\n" +
 		"| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
