@@ -134,7 +134,7 @@ check: lint ## what CI runs before a merge: lint, race, invariants, a moment of 
 
 # A run that calls itself invalid (exit 6) is tried again, three times in all, and then left out; a record replaces the
 # one of the same name only when it is whole. Everything else that goes wrong ends it.
-results: build ## record the runs of results/matrix.txt anew, about 15 minutes (ONLY=regexp of names, RESULTFLAGS=more flags)
+results: build ## record the runs of results/matrix.txt anew, about 20 minutes (ONLY=regexp of names, RESULTFLAGS=more flags)
 	@grep -vE '^(#|$$)' $(RESULTS)/matrix.txt | grep -E '^($(ONLY))[^ ]* ' | while read -r name flags; do \
 	  for try in 1 2 3; do \
 	    echo "== $$name: run $$flags $(RESULTFLAGS)"; code=0; \

@@ -19,14 +19,7 @@ import (
 // when both are there, and nothing that was acknowledged may be missing afterwards.
 func TestServeSuspect(t *testing.T) {
 	t.Parallel()
-	addrs := freeAddrs(t, 3)
-	peers := fmt.Sprintf("1=%s,2=%s,3=%s", addrs[0], addrs[1], addrs[2])
-	dirs, servers := make([]string, 3), make([]*server, 3)
-	for i := range addrs {
-		dirs[i] = filepath.Join(t.TempDir(), "data")
-		servers[i] = startServer(t, serveArgs(i+1, dirs[i], peers, "--bootstrap")...)
-	}
-	c := &suspectCluster{t: t, addrs: addrs, nodes: cluster.Nodes{Cluster: 7, Addrs: addrs}}
+	c, dirs, servers, peers := startThree(t)
 	load := c.load
 	load()
 	for _, i := range []int{1, 2} {
@@ -72,14 +65,7 @@ func TestServeSuspect(t *testing.T) {
 // must be named and work, and it must not vote before both others have told it what it may have forgotten.
 func TestServeRejoin(t *testing.T) {
 	t.Parallel()
-	addrs := freeAddrs(t, 3)
-	peers := fmt.Sprintf("1=%s,2=%s,3=%s", addrs[0], addrs[1], addrs[2])
-	dirs, servers := make([]string, 3), make([]*server, 3)
-	for i := range addrs {
-		dirs[i] = filepath.Join(t.TempDir(), "data")
-		servers[i] = startServer(t, serveArgs(i+1, dirs[i], peers, "--bootstrap")...)
-	}
-	c := &suspectCluster{t: t, addrs: addrs, nodes: cluster.Nodes{Cluster: 7, Addrs: addrs}}
+	c, dirs, servers, peers := startThree(t)
 	c.load()
 	// A second process on the directory of one that runs (FAULTS.md F26), also one that would put its log aside.
 	for _, flag := range []string{"--with-parent=false", "--rejoin"} {
@@ -203,4 +189,16 @@ func damage(t *testing.T, dir string, which func(all []place) place) {
 	if _, err := f.WriteAt(b, offset); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// startThree starts a new cluster of three processes; peers is their --peers.
+func startThree(t *testing.T) (c *suspectCluster, dirs []string, servers []*server, peers string) {
+	addrs := freeAddrs(t, 3)
+	peers = fmt.Sprintf("1=%s,2=%s,3=%s", addrs[0], addrs[1], addrs[2])
+	dirs, servers = make([]string, 3), make([]*server, 3)
+	for i := range addrs {
+		dirs[i] = filepath.Join(t.TempDir(), "data")
+		servers[i] = startServer(t, serveArgs(i+1, dirs[i], peers, "--bootstrap")...)
+	}
+	return &suspectCluster{t: t, addrs: addrs, nodes: cluster.Nodes{Cluster: 7, Addrs: addrs}}, dirs, servers, peers
 }

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/paxbench/paxbench/bench/cluster"
 	"github.com/paxbench/paxbench/engine/wal"
 	"github.com/paxbench/paxbench/wire"
 )
@@ -19,14 +18,7 @@ import (
 // Each is repaired from the other two as they are, comes out byte for byte as it was, votes at once, and has everything that was acknowledged.
 func TestServeRepair(t *testing.T) {
 	t.Parallel()
-	addrs := freeAddrs(t, 3)
-	peers := fmt.Sprintf("1=%s,2=%s,3=%s", addrs[0], addrs[1], addrs[2])
-	dirs, servers := make([]string, 3), make([]*server, 3)
-	for i := range addrs {
-		dirs[i] = filepath.Join(t.TempDir(), "data")
-		servers[i] = startServer(t, serveArgs(i+1, dirs[i], peers, "--bootstrap")...)
-	}
-	c := &suspectCluster{t: t, addrs: addrs, nodes: cluster.Nodes{Cluster: 7, Addrs: addrs}}
+	c, dirs, servers, peers := startThree(t)
 	c.load()
 	for _, s := range servers {
 		s.end(t)
