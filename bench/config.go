@@ -33,8 +33,11 @@ type Config struct {
 	Name    string // the subcommand, for the record
 	Cluster string // Process, InProc or Remote
 	Nodes   int    // replicas to start; of a remote cluster, the number of Targets
-	Engine  cluster.Settings
-	Load    load.Config
+	// Procs is how many processor threads (GOMAXPROCS) each node of a Process cluster runs Go code on. Zero: the runtime's choice, which
+	// is what the environment says, else all cores.
+	Procs  int
+	Engine cluster.Settings
+	Load   load.Config
 	// Generators is how many processes make the load; with 1, or 0, this one does. Their histories are merged.
 	Generators int
 	Faults     []cluster.Fault
@@ -100,6 +103,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	bad(c.Nodes < 1 || c.Nodes > wire.NodesMax, "--nodes %d: there can be 1 to %d (1, 3, 5 and 7 are customary)", c.Nodes, wire.NodesMax)
+	bad(c.Procs < 0 || c.Procs > cluster.ProcsMax, "--procs %d: there can be 1 to %d, or 0 for the runtime's choice", c.Procs, cluster.ProcsMax)
 	bad(c.Load.Duration <= 0 && c.Load.Ops == 0, "--duration %s: give how long to measure, or --ops", c.Load.Duration)
 	bad(c.Generators < 0 || c.Generators > GeneratorsMax || c.Generators > max(c.Load.Clients, 1), "--generators %d: there can be 1 to %d, and no more than --clients", c.Generators, GeneratorsMax)
 	bad(c.Generators > 1 && c.Load.Settle > 0, "--settle: several generators cannot see each other's rate; use a longer --warmup")
@@ -108,6 +112,7 @@ func (c *Config) Validate() error {
 		bad(c.ClusterID == 0, "--cluster-id: give the id that the cluster's nodes were started with")
 		bad(len(c.Faults) > 0, "--fault: only a cluster that paxbench started can be broken; use paxbench run")
 	} else {
+		bad(c.Cluster == InProc && c.Procs > 0, "--procs with --cluster inproc: all nodes are in this process, with the load; use --cluster process, or GOMAXPROCS of the environment")
 		bad(c.Cluster == InProc && len(c.Faults) > 0, "--fault with --cluster inproc: a process cannot be killed or paused in part; use --cluster process")
 		if err := cluster.CheckFaults(c.Faults, c.Nodes, c.Load.Duration); err != nil {
 			errs = append(errs, fmt.Errorf("--fault: %w", err))
@@ -127,12 +132,20 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// NodeProcs is how many processor threads each node has, and who says so; 0: the nodes are no processes of their own, or not ours.
+func (c *Config) NodeProcs() cluster.Procs {
+	if c.Cluster != Process {
+		return cluster.Procs{}
+	}
+	return cluster.ProcsOf(c.Procs)
+}
+
 // byLease says that reads are served by the leader's lease.
 func (c *Config) byLease() bool { return c.Load.Reads > 0 && c.Load.ReadMode == load.ReadLease }
 
 // recorded is the configuration in the form in which results keep it, apart from what result.New fills in.
 func (c *Config) recorded(r *result.Config) {
-	r.Cluster, r.Nodes, r.Mode = c.Cluster, c.Nodes, cmp.Or(c.Engine.Mode, "multi")
+	r.Cluster, r.Nodes, r.Procs, r.Mode = c.Cluster, c.Nodes, c.NodeProcs().N, cmp.Or(c.Engine.Mode, "multi")
 	if c.Generators > 1 {
 		r.Generators = c.Generators
 	}

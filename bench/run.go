@@ -199,7 +199,7 @@ func (r *run) start(ctx context.Context) error {
 		var err error
 		r.cluster, err = cluster.Start(ctx, cluster.Config{
 			Nodes: c.Nodes, Dir: filepath.Join(r.dir, "cluster"), InProcess: c.Cluster == InProc, Binary: c.Binary,
-			Settings: c.Engine, Pprof: c.ProfileDir != "",
+			Settings: c.Engine, Procs: c.Procs, Pprof: c.ProfileDir != "",
 			Network: cluster.NeedNetwork(c.Faults), Disks: cluster.NeedDisk(c.Faults),
 		})
 		if err != nil {

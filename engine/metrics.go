@@ -76,6 +76,7 @@ type Metrics struct {
 	UptimeNanos  uint64  `json:"uptime_ns"`  // of the node
 	BuffersHeld  int64   `json:"buffers"`    // wire buffers not released
 	Goroutines   int     `json:"goroutines"` // of the process
+	Procs        int     `json:"gomaxprocs"` // processor threads on which the process runs Go code
 	StateHash    string  `json:"state_hash,omitempty"`
 }
 
@@ -249,6 +250,6 @@ func (m *Metrics) readProcess() {
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err == nil {
 		m.CPUNanos = uint64(u.Utime.Nano() + u.Stime.Nano())
 	}
-	m.Goroutines = runtime.NumGoroutine()
+	m.Goroutines, m.Procs = runtime.NumGoroutine(), runtime.GOMAXPROCS(0)
 	m.BuffersHeld = wire.Outstanding()
 }

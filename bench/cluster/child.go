@@ -25,7 +25,7 @@ func startChild(ctx context.Context, m *Member, nc NodeConfig) (runner, error) {
 		args = append(args, "--pprof", "127.0.0.1:0")
 	}
 	name := fmt.Sprintf("node %d", m.node)
-	p, err := startProcess(m.cluster.spawner, name, m.cluster.config.Binary, args, ChildEnv(os.Environ()), logPath(m), func(p *process) {
+	p, err := startProcess(m.cluster.spawner, name, m.cluster.config.Binary, args, WithProcs(ChildEnv(os.Environ()), m.cluster.config.Procs), logPath(m), func(p *process) {
 		if p.unasked() {
 			m.cluster.fail(p.death())
 		}

@@ -54,6 +54,8 @@ type Config struct {
 	Binary string
 	// Settings are the engine's, the same on all nodes.
 	Settings Settings
+	// Procs is how many processor threads each node that is a process has. Zero: see ProcsOf.
+	Procs int
 	// Network puts a proxy into every link, between nodes and from the clients, so that faults of the network can be
 	// injected. Without it all connect directly.
 	Network bool

@@ -292,6 +292,21 @@ func TestRecorded(t *testing.T) {
 	}
 }
 
+// Records from before nodes' threads were recorded must compare with later ones, and with fewer threads it must be said.
+func TestRecordedProcs(t *testing.T) {
+	old := &result.Result{Config: result.Config{Cluster: "process"}, Env: env.Info{GOMAXPROCS: 2}}
+	for procs, want := range map[int]string{0: "", 2: "", 1: `procs "2" and "1"`} {
+		later := *old
+		later.Config.Procs = procs
+		if got := strings.Join(settingsDiffer(old, &later), "; "); got != want {
+			t.Errorf("%d threads: %s, want %s", procs, got, want)
+		}
+	}
+	if old.Config.Procs != 0 {
+		t.Error("the record has been changed")
+	}
+}
+
 // A report that leaves out the interval, or breaks its JSON with an infinite number, is of no use.
 func TestFormats(t *testing.T) {
 	for n, want := range map[int]string{2: "INCONCLUSIVE", 10: "ok: no regression"} {

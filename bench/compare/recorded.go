@@ -8,6 +8,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/paxbench/paxbench/bench"
 	"github.com/paxbench/paxbench/bench/env"
 	"github.com/paxbench/paxbench/bench/result"
 )
@@ -54,7 +55,7 @@ func Read(path string) ([]*result.Result, error) {
 // oneConfig refuses a set whose runs are not repetitions of one another.
 func oneConfig(path string, runs []*result.Result) error {
 	for _, r := range runs[1:] {
-		if d := settingsDiffer(&runs[0].Config, &r.Config); len(d) > 0 {
+		if d := settingsDiffer(runs[0], r); len(d) > 0 {
 			return fmt.Errorf("%s: its runs have different settings (%s); keep the repetitions of one configuration in a folder of their own", path, strings.Join(d, ", "))
 		}
 		if d := hostsDiffer(&runs[0].Env, &r.Env); len(d) > 0 {
@@ -75,7 +76,7 @@ func Recorded(a, b []*result.Result, force bool, o Options) (*Report, error) {
 			}
 			notes = append(notes, "unlike machines, compared with --force: "+strings.Join(d, "; "))
 		}
-		if d := settingsDiffer(&a[0].Config, &b[0].Config); len(d) > 0 {
+		if d := settingsDiffer(a[0], b[0]); len(d) > 0 {
 			notes = append(notes, "settings differ: "+strings.Join(d, ", "))
 		}
 	}
@@ -123,13 +124,23 @@ func differ(fields [][3]string) (out []string) {
 }
 
 // settingsDiffer lists the settings that are not the same, by their JSON names.
-func settingsDiffer(a, b *result.Config) []string {
-	ma, mb := fields(a), fields(b)
+func settingsDiffer(a, b *result.Result) []string {
+	ma, mb := fields(settings(a)), fields(settings(b))
 	var pairs [][3]string
 	for _, name := range sortedKeys(ma, mb) {
 		pairs = append(pairs, [3]string{name, string(ma[name]), string(mb[name])})
 	}
 	return differ(pairs)
+}
+
+// settings are those of a run, with what records did not have from the beginning: the nodes' processor threads, which were as many as
+// the program's own before they could be chosen.
+func settings(r *result.Result) *result.Config {
+	c := r.Config
+	if c.Procs == 0 && c.Cluster == bench.Process {
+		c.Procs = r.Env.GOMAXPROCS
+	}
+	return &c
 }
 
 func fields(c *result.Config) map[string]json.RawMessage {

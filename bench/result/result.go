@@ -49,6 +49,7 @@ type Result struct {
 type Config struct {
 	Cluster       string   `json:"cluster"` // process or inproc; remote: somebody else's
 	Nodes         int      `json:"nodes"`
+	Procs         int      `json:"procs,omitempty"` // processor threads (GOMAXPROCS) of each node that is a process; 0: not recorded
 	Mode          string   `json:"mode"`
 	Fsync         string   `json:"fsync"`
 	BatchBytes    int      `json:"batch_bytes"`

@@ -580,3 +580,23 @@ func TestFaultCost(t *testing.T) {
 		t.Errorf("nothing is known of before: %+v", *f.FaultCost)
 	}
 }
+
+// The threads of a node are part of what was measured: a record that has them must keep and say them, and one from before there
+// was such a setting must not seem to have had any.
+func TestProcs(t *testing.T) {
+	old, new := closed(), closed()
+	new.Config.Procs = 2
+	for _, r := range []*Result{old, new} {
+		var b bytes.Buffer
+		if err := r.Encode(&b); err != nil {
+			t.Fatal(err)
+		}
+		has := r.Config.Procs > 0
+		if strings.Contains(b.String(), `"procs"`) != has || strings.Contains(r.engine(), "2 processor threads a node") != has {
+			t.Errorf("%d threads: %s\n%s", r.Config.Procs, r.engine(), b.String())
+		}
+		if back, err := Decode(&b); err != nil || back.Config.Procs != r.Config.Procs {
+			t.Errorf("read back %+v, %v", back, err)
+		}
+	}
+}

@@ -89,6 +89,9 @@ func (r *Result) engine() string {
 		parts = append(parts, "delay "+Duration(c.BatchDelay))
 	}
 	parts = append(parts, fmt.Sprintf("window %d slots", c.Window), "compression "+orDash(c.Compress))
+	if c.Procs > 0 {
+		parts = append(parts, plural(uint64(c.Procs), "processor thread")+" a node")
+	}
 	return strings.Join(parts, ", ")
 }
 

@@ -191,13 +191,17 @@ func settingNames(flags *pflag.FlagSet) []string {
 	return names
 }
 
-// printConfig writes the effective settings as a configuration file, each with where it came from.
+// printConfig writes the effective settings as a configuration file, each with where it came from, and what comes of one that
+// leaves the choice to the program.
 func printConfig(w io.Writer, flags *pflag.FlagSet, from sources) error {
 	for _, name := range settingNames(flags) {
 		f := flags.Lookup(name)
 		origin := from[name]
 		if origin == "" {
 			origin = "default"
+		}
+		if e, ok := f.Value.(interface{ effective() string }); ok {
+			origin += "; in effect: " + e.effective()
 		}
 		value := quoteYAML(f.Value.String())
 		if list, ok := f.Value.(pflag.SliceValue); ok {

@@ -304,8 +304,14 @@ func serveArgs(node int, dir, peers string, more ...string) []string {
 
 func startServer(t *testing.T, args ...string) *server {
 	t.Helper()
+	return startServerIn(t, nil, args...)
+}
+
+// startServerIn is startServer in an environment; nil: this one.
+func startServerIn(t *testing.T, environ []string, args ...string) *server {
+	t.Helper()
 	s := &server{cmd: exec.Command(program, args...), log: &bytes.Buffer{}}
-	s.cmd.Stderr = s.log
+	s.cmd.Stderr, s.cmd.Env = s.log, environ
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

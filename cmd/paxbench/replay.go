@@ -121,6 +121,9 @@ func replayArgs(r *result.Result) (args, left []string, err error) {
 	}
 	add("cluster", c.Cluster)
 	add("nodes", whole(c.Nodes))
+	if c.Procs > 0 {
+		add("procs", whole(c.Procs))
+	}
 	add("mode", c.Mode)
 	add("sm", c.SM)
 	add("fsync", c.Fsync)

@@ -68,6 +68,8 @@ func settingFlags(fs *pflag.FlagSet, c *bench.Config) {
 		"sim": "use process (real processes) or inproc (all nodes in this process)",
 	}}, "cluster", "process: a real process per node; inproc: all nodes in this process")
 	fs.IntVar(&c.Nodes, "nodes", c.Nodes, "replicas")
+	fs.Var(&procsFlag{value: &c.Procs, words: func() string { return nodeProcs(c) }}, "procs",
+		"processor threads (GOMAXPROCS) of each node that is a process; 0: the runtime's choice, GOMAXPROCS of the environment or all cores. 1 costs less processor time where nodes share the cores, and some throughput where the load fills them")
 	engineFlags(fs, &c.Engine)
 	loadFlags(fs, &c.Load)
 	generatorsFlag(fs, c)

@@ -13,6 +13,7 @@ import (
 	"net/http/pprof"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"syscall"
 
@@ -36,6 +37,7 @@ type serveConfig struct {
 	rejoin     bool
 	join       bool
 	settings   cluster.Settings
+	procs      int
 	ready      string
 	logFormat  string
 	pprof      string
@@ -88,6 +90,8 @@ members have changed a replica without its log is replaced by a new one, which j
 	fs.BoolVar(&c.rejoin, "rejoin", false, "the log is lost, refused or an older copy: come back without a vote, and get it from a majority of the others")
 	fs.BoolVar(&c.bootstrap, "bootstrap", false, "first start of this node: give the empty data directory its identity")
 	fs.BoolVar(&c.join, "join", false, "this node was not among the founding ones: 'paxbench members add' makes it a member. For all its life")
+	fs.Var(&procsFlag{value: &c.procs, words: func() string { return cluster.ProcsOf(c.procs).String() }}, "procs",
+		"processor threads (GOMAXPROCS) that this node runs Go code on; 0: the runtime's choice, GOMAXPROCS of the environment or all cores")
 	engineFlags(fs, &c.settings)
 	fs.Var(&choice{value: &c.ready, choices: []string{"text", "json"}}, "ready", "form of the line printed once the node listens")
 	fs.Var(&choice{value: &c.logFormat, choices: []string{"text", "json"}}, "log-format", "form of the log")
@@ -167,6 +171,9 @@ func serve(a *app, c *serveConfig) error {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 	a.begin()
+	if c.procs > 0 {
+		runtime.GOMAXPROCS(c.procs)
+	}
 	nc := cluster.NodeConfig{
 		Node: wire.NodeID(c.node), Cluster: wire.ClusterID(c.clusterID), Listen: c.listen, Peers: c.peers, PeerAddrs: c.peerAddrs,
 		Dir: c.dir, Bootstrap: c.bootstrap, AcceptTornTail: c.acceptTorn, Rejoin: c.rejoin, Join: c.join, Settings: c.settings,
