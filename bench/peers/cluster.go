@@ -42,6 +42,14 @@ type clusterConfig struct {
 	Profile  string // directory for CPU profiles; empty: none
 }
 
+// procs is how many processor threads each process is given; 0: as the environment says, or the runtime's choice.
+func procs(e peer.Engine, replicas int, single bool) int {
+	if single || !e.ShareCores {
+		return 0
+	}
+	return ports.ProcsShare(replicas).N
+}
+
 // cluster is the replicas of one engine, as processes. Used from one goroutine.
 type cluster struct {
 	config    clusterConfig
@@ -162,7 +170,8 @@ func (k *cluster) spawn(nc node.Config) (*process, error) {
 	p.cmd.Dir = work
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = in, logFile, logFile
 	p.cmd.ExtraFiles = []*os.File{outWrite} // node.ReplyFD
-	p.cmd.Env = append(os.Environ(), node.Variable+"="+string(text), fmt.Sprintf("GOGC=%d", k.config.GOGC))
+	env := ports.WithProcs(os.Environ(), procs(k.config.Engine, k.config.Replicas, k.config.Single))
+	p.cmd.Env = append(env, node.Variable+"="+string(text), fmt.Sprintf("GOGC=%d", k.config.GOGC))
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the terminal's ^C is for us
 	if err := p.cmd.Start(); err != nil {
 		inWrite.Close()

@@ -55,6 +55,7 @@ func curveCommand(ctx context.Context, args []string) error {
 	if rec.Cells, err = parseCells(*cells); err != nil {
 		return err
 	}
+	c.Procs = procs(paxos.Engine(), c.Replicas, false)
 	if set.NArg() > 0 || c.Sessions < 1 || c.Rounds < 1 || c.Length <= 0 {
 		return fmt.Errorf("%w: %s", errUsage, strings.Join(args, " "))
 	}

@@ -62,7 +62,7 @@ func failoverCommand(ctx context.Context, args []string) error {
 			return fmt.Errorf("%w: %s has no leaders", errUsage, name)
 		}
 		sides = append(sides, e)
-		d, err := describe(e)
+		d, err := describe(e, procs(e, c.Replicas, false))
 		if err != nil {
 			return err
 		}

@@ -67,7 +67,7 @@ func command(ctx context.Context, args []string) error {
 		return tableCommand(args[1:])
 	case "engines":
 		for _, e := range engines() {
-			d, err := describe(e)
+			d, err := describe(e, 0)
 			if err != nil {
 				return err
 			}

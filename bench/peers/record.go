@@ -63,8 +63,8 @@ func dependency(info *debug.BuildInfo, module string) string {
 	return "unknown"
 }
 
-// describe is an engine as a record names it.
-func describe(e peer.Engine) (engineRecord, error) {
+// describe is an engine as a record names it; procs is what its processes are given.
+func describe(e peer.Engine, procs int) (engineRecord, error) {
 	version := ""
 	if e.Program == nil {
 		version = moduleVersion(e.Module)
@@ -75,7 +75,7 @@ func describe(e peer.Engine) (engineRecord, error) {
 		}
 		version = programVersion(program, e.Module)
 	}
-	return engineRecord{Name: e.Name, Module: e.Module, Version: version, Settings: e.Settings}, nil
+	return engineRecord{Name: e.Name, Module: e.Module, Version: version, Settings: e.Settings, Procs: procs}, nil
 }
 
 func writeJSON(path string, v any) error {

@@ -110,7 +110,7 @@ func runCommand(ctx context.Context, args []string) error {
 		Samples: []sample{}, Invalid: []invalid{},
 	}
 	for _, e := range f.engines {
-		d, err := describe(e)
+		d, err := describe(e, procs(e, f.config.Replicas, f.config.Single))
 		if err != nil {
 			return err
 		}

@@ -36,6 +36,7 @@ type CurveConfig struct {
 	Replicas int           `json:"replicas"`
 	Fixed    int           `json:"default_fixed"` // the window that is the engine's bound, and was its default before it adapted
 	GOGC     int           `json:"gogc"`
+	Procs    int           `json:"procs,omitempty"` // as in Engine
 	Warmup   time.Duration `json:"warmup_ns"`
 	Length   time.Duration `json:"length_ns"`
 }

@@ -56,6 +56,7 @@ type Engine struct {
 	Module   string `json:"module"`
 	Version  string `json:"version"`
 	Settings string `json:"settings"`
+	Procs    int    `json:"procs,omitempty"` // processor threads (GOMAXPROCS) given to each process; 0: the runtime's choice, or not recorded
 }
 
 // Ours says whether an engine is this repository's: ratios are between ours and the others.

@@ -43,7 +43,11 @@ func (r *Record) head(out *strings.Builder) {
 func (r *Record) foot(out *strings.Builder) {
 	fmt.Fprintln(out)
 	for _, e := range r.Engines {
-		fmt.Fprintf(out, "- %s: %s %s. %s.\n", e.Name, e.Module, e.Version, e.Settings)
+		given := ""
+		if e.Procs > 0 {
+			given = fmt.Sprintf(" GOMAXPROCS %d in each process.", e.Procs)
+		}
+		fmt.Fprintf(out, "- %s: %s %s. %s.%s\n", e.Name, e.Module, e.Version, e.Settings, given)
 	}
 	for _, v := range r.Invalid {
 		fmt.Fprintf(out, "- %s\n", v)

@@ -37,6 +37,18 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// Who was given its share of the cores, and who was not, must stand under the table; of a record from before, nothing.
+func TestTableNamesProcs(t *testing.T) {
+	r := testRecord()
+	if out := r.Markdown(); strings.Contains(out, "GOMAXPROCS") {
+		t.Error(out)
+	}
+	r.Engines[0].Procs = 2
+	if out := r.Markdown(); strings.Count(out, "GOMAXPROCS 2 in each process.") != 1 || !strings.Contains(out, "- paxbench:  . . GOMAXPROCS 2") {
+		t.Error(out)
+	}
+}
+
 // The failovers of one kind of timeouts must not be counted with those of the other, nor the ratio be turned over.
 func TestFailoverTable(t *testing.T) {
 	r := &Failover{Engines: []Engine{{Name: "paxbench"}, {Name: "etcd-raft"}}, Invalid: []Invalid{{0, "etcd-raft", "no leader"}}}

@@ -56,6 +56,7 @@ type Reply struct {
 	Counters *Counters      `json:"counters,omitempty"`
 	Result   *peer.Result   `json:"result,omitempty"`
 	Probed   *peer.Probed   `json:"probed,omitempty"`
+	Procs    int            `json:"gomaxprocs,omitempty"` // of counters: processor threads on which the process runs Go code
 }
 
 // ReplicaState is what one of a node's replicas has applied.
@@ -160,7 +161,7 @@ func (n *node) answer(r Request) (a Reply, err error) {
 		return a, nil
 	case "counters":
 		c := readCounters()
-		a.Counters = &c
+		a.Counters, a.Procs = &c, runtime.GOMAXPROCS(0)
 		return a, nil
 	case "load":
 		for _, replica := range n.replicas {

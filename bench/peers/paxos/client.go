@@ -15,7 +15,7 @@ import (
 func ClientEngine() peer.Engine {
 	return peer.Engine{
 		Name: "paxbench-client", Module: "github.com/paxbench/paxbench", NoFsync: true,
-		Settings: "defaults; engine/client over loopback TCP from the leader's process: Go per command, Submit per block, exactly-once session",
+		Settings: "defaults; engine/client over loopback TCP from the leader's process: Go per command, Submit per block, exactly-once session; GOMAXPROCS: each process's share of the cores", ShareCores: true,
 		Open: func(c peer.Config) (peer.Replica, error) {
 			r, err := open(c)
 			if err != nil {

@@ -20,8 +20,9 @@ const cluster = wire.ClusterID(5)
 func Engine() peer.Engine {
 	return peer.Engine{
 		Name: "paxbench", Module: "github.com/paxbench/paxbench", NoFsync: true,
-		Settings: "defaults (window 32, batch 1 MiB, delay 0, snapshots and trimming on); proposals without a session, in the leader's process",
-		Open:     func(c peer.Config) (peer.Replica, error) { return open(c) },
+		Settings:   "defaults (window 32, batch 1 MiB, delay 0, snapshots and trimming on); proposals without a session, in the leader's process; GOMAXPROCS: each process's share of the cores",
+		ShareCores: true,
+		Open:       func(c peer.Config) (peer.Replica, error) { return open(c) },
 	}
 }
 

@@ -33,6 +33,10 @@ type Engine struct {
 	NoFsync  bool   // it can run without fsync
 	Bare     bool   // it has no state to verify, and no single operations: a Loader
 
+	// ShareCores gives each process its share of the cores (cluster.ProcsShare) where every replica is one: the engine does
+	// better so. Otherwise the runtime takes all cores, whoever else does.
+	ShareCores bool
+
 	// Files are written into the working directory of the process before it starts: configuration that the engine
 	// reads when its packages are initialised.
 	Files map[string]string
