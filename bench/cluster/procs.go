@@ -12,8 +12,8 @@ import (
 // Go's runtime gives a process as many processor threads (GOMAXPROCS) as there are cores, and wakes an idle one at hand-offs between
 // goroutines, in case there is more to do. That one looks for work for some microseconds. Where processes share the cores it
 // does so on a core that another one was about to use: under a light load fewer threads are less work and shorter ways. But
-// a thread in fdatasync keeps its place among them until the runtime's monitor notices, and meanwhile a process with one
-// thread does nothing else. Measured: better for few clients, worse for a load that fills the machine (bench/peers/README.md).
+// the goroutines of a process with one thread take turns, also while another core has nothing to do. Measured: better for
+// few clients, worse for a load that fills the machine (bench/peers/README.md).
 
 // ProcsVariable is what the environment says of processor threads, to every Go program.
 const ProcsVariable = "GOMAXPROCS"
