@@ -121,3 +121,27 @@ func TestKillLeader(t *testing.T) {
 		})
 	}
 }
+
+// A run that is cancelled must end, although processes go on to answer what nobody awaits any more.
+func TestCancelledRunEnds(t *testing.T) {
+	e, err := findEngine("paxbench")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, k := testCluster(t, e, false, true)
+	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	for range 3 { // each leaves answers behind
+		if _, _, err := k.load(short, peer.Load{Outstanding: 4, Count: 1, Size: 16, Length: 300 * time.Millisecond}); err == nil {
+			t.Fatal("a load of 300 ms ended within 100 ms")
+		}
+		_ = k.each(short, "state", func(*process, node.Reply) {})
+	}
+	ended := make(chan struct{})
+	go func() { k.stop(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the cluster does not stop")
+	}
+}

@@ -149,7 +149,7 @@ func (k *cluster) spawn(nc node.Config) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{ids: nc.IDs, logPath: filepath.Join(work, "log"), replies: make(chan node.Reply, 1), exited: make(chan struct{})}
+	p := &process{ids: nc.IDs, logPath: filepath.Join(work, "log"), replies: make(chan node.Reply, 8), exited: make(chan struct{})}
 	logFile, err := os.Create(p.logPath)
 	if err != nil {
 		return nil, err
@@ -187,7 +187,10 @@ func (k *cluster) spawn(nc node.Config) (*process, error) {
 			if dec.Decode(&a) != nil {
 				return
 			}
-			p.replies <- a
+			select {
+			case p.replies <- a:
+			default: // nobody awaits answers any more: the run was cancelled
+			}
 		}
 	})
 	go func() {
