@@ -61,3 +61,28 @@ func TestRefusalIsCheap(t *testing.T) {
 		}
 	}
 }
+
+// TestSmallBuffersComeInSlabs: buffers that are kept, as a log keeps a slot's, cost the allocator and the collector something each.
+func TestSmallBuffersComeInSlabs(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	const runs = 4000
+	held := make([]*Buffer, 0, runs+1)
+	n := testing.AllocsPerRun(1, func() {
+		for range runs / 2 { // it is called twice
+			held = append(held, Get(200))
+		}
+	})
+	for i, b := range held {
+		b.Append(make([]byte, 256)[:200])
+		b.Bytes()[0] = byte(i)
+	}
+	for i, b := range held {
+		if b.Bytes()[0] != byte(i) || b.Cap() != 256 {
+			t.Fatalf("buffer %d of %d bytes shares its memory", i, b.Cap())
+		}
+		b.Release()
+	}
+	if most := float64(runs/2) / (slabBytes / 256) * 4; n > most {
+		t.Errorf("%d buffers took %v allocations, want at most %v", runs/2, n, most)
+	}
+}

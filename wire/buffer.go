@@ -81,7 +81,33 @@ func take(n int) *Buffer {
 		b.b = b.b[:0]
 		return b
 	}
-	return &Buffer{b: make([]byte, 0, classSize(c)), class: int8(c)}
+	return makeSome(c)
+}
+
+// slabBytes is how much memory is taken at once for small buffers: those of which it holds slabLeast or more.
+const (
+	slabBytes = 16 << 10
+	slabLeast = 16
+)
+
+// makeSome makes buffers of class c. It returns one; the others, if they are small, go to the pool. A node's log keeps a buffer for each
+// vote, mostly a small one, so that between two snapshots every slot needs a new one; made singly, they were two allocations a slot at
+// every node. A slab is freed when none of its buffers is held.
+func makeSome(c int) *Buffer {
+	size := classSize(c)
+	n := slabBytes / size
+	if n < slabLeast {
+		return &Buffer{b: make([]byte, 0, size), class: int8(c)}
+	}
+	buffers, bytes := make([]Buffer, n), make([]byte, n*size)
+	for i := range buffers {
+		b := &buffers[i]
+		b.b, b.class = bytes[i*size:i*size:(i+1)*size], int8(c)
+		if i > 0 {
+			pools[c].Put(b)
+		}
+	}
+	return &buffers[0]
 }
 
 // recycle gives a buffer that nobody holds back to its class's pool.
