@@ -75,21 +75,16 @@ func Run(r Replica, l Load, base uint64) (Result, error) {
 	for i := range payload {
 		payload[i] = byte(i*131) ^ byte(i>>8) // not zero, in case somebody compresses
 	}
-	start := Now()
-	g.end = start + int64(l.Length)
 	for i := range g.ops {
 		o := &g.ops[i]
 		o.Count, o.inbox = l.Count, &g.inbox
 		o.Payload, payload = payload[:l.Count*l.Size:l.Count*l.Size], payload[l.Count*l.Size:]
-		if l.Rate > 0 {
-			o.next, g.free = g.free, o
-			continue
-		}
-		if i%clockEvery == 0 {
-			start = Now()
-		}
-		g.propose(o, start)
+		o.next, g.free = g.free, o
 	}
+	// The clock starts when all that is the load's own is done: making the operations of an open loop takes milliseconds, in which more
+	// and more of them would have been due.
+	start := Now()
+	g.end = start + int64(l.Length)
 	var err error
 	if l.Rate > 0 {
 		err = g.open(start)
@@ -107,8 +102,15 @@ func (g *load) propose(o *Op, now int64) {
 	g.replica.Propose(o)
 }
 
-// loop takes completions and proposes again until the end, then waits for what is under way.
+// loop proposes everything, takes completions and proposes again until the end, then waits for what is under way.
 func (g *load) loop() error {
+	var now int64
+	for i := range g.ops {
+		if i%clockEvery == 0 {
+			now = Now()
+		}
+		g.propose(&g.ops[i], now)
+	}
 	timer := time.NewTimer(g.Length + drainLimit)
 	defer timer.Stop()
 	for left := g.Outstanding; left > 0; {
@@ -121,7 +123,6 @@ func (g *load) loop() error {
 			}
 			continue
 		}
-		var now int64
 		for i := 0; list != nil; i++ {
 			o := list
 			list = o.next
