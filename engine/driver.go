@@ -195,6 +195,12 @@ func (d *GroupDriver) TurnDue() bool {
 	return items > 0
 }
 
+// Overlooked says that something waits which the next turn would propose, and that no turn is due but the next tick's.
+func (d *GroupDriver) Overlooked() bool {
+	l := d.g.loop
+	return l.waits() && l.held == nil && !d.g.overloaded() && !d.TurnDue()
+}
+
 // Deadline is the time at which a turn is due although nothing has come: a block has waited long enough for company.
 func (d *GroupDriver) Deadline() (nanos int64, ok bool) { return d.g.loop.deadline() }
 

@@ -27,6 +27,14 @@ func (l *loop) window() int {
 	return l.room.Size()
 }
 
+// waits says that something waits to be proposed, and that the window has room for it.
+func (l *loop) waits() bool {
+	if !l.leading || l.flights.len() >= l.window() {
+		return false
+	}
+	return l.gathering || l.held != nil || l.batcher.Ready(l.now, l.flights.len(), l.window())
+}
+
 // pump cuts batches while the window has room.
 func (l *loop) pump() {
 	if l.gathering && (!l.leading || l.held == nil && l.flights.len() < l.window()) {

@@ -179,8 +179,14 @@ func (l *loop) turn(tick bool) {
 	l.pump()
 	l.askReads()
 	out := l.core.Output()
+	room := len(out.Chosen)+len(out.Moved) > 0
 	l.publishLease()
 	l.dispatch(out)
+	if room && l.waits() && !plant.Is(plant.RoomUnnoticed) {
+		// What this turn has learned made room in the window, and perhaps nothing more will come that starts a turn. Not at once: answers
+		// are followed by more proposals, which go with what waits (settle).
+		l.g.nudge()
+	}
 	l.feedAll()
 	if tick {
 		l.tock()

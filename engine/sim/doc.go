@@ -99,6 +99,7 @@
 //	L7        transfers end when everybody has caught up; nobody is taught when nothing new is chosen   ends
 //	L8        a change under way ends, and one that is asked for is made                      changesEnd, changesWork
 //	L9        when all nodes are there again auxiliary ones hold no votes, and are asked for none    released
+//	L10       nothing waits for the clock that could be proposed                                     turn
 //	BUG       the code found its own invariant broken, or a node failed without a fault
 //
 // Under the fsync policies interval and never what is written counts as durable, and the machines keep their power: a process

@@ -220,8 +220,7 @@ func (p *proc) tick(life int) {
 	}
 	w.note(p.id, 0, "tick", 0, 0, 0)
 	for _, r := range p.reps {
-		r.d.Turn(true)
-		r.promised()
+		r.turn(true)
 	}
 	w.step(time.Duration(float64(w.k.Tick)/p.rate), action{p: p, s: stageTick, life: life})
 	p.poke()

@@ -67,8 +67,7 @@ func (r *replica) bounded() {
 func (r *replica) step(s stage) {
 	switch s {
 	case stageTurn, stageDeadline:
-		r.d.Turn(false)
-		r.promised()
+		r.turn(false)
 	case stageApply:
 		r.d.Apply()
 		r.look()
@@ -80,6 +79,15 @@ func (r *replica) step(s stage) {
 	case stageTransfer:
 		r.d.Transfer(false)
 		r.retryTransfers()
+	}
+}
+
+// turn is one of the loop.
+func (r *replica) turn(tick bool) {
+	r.d.Turn(tick)
+	r.promised()
+	if r.p.d.Err() == nil && r.d.Overlooked() {
+		r.p.w.fail("L10", r.p.id, 0, "group %d: something could be proposed, and waits for the next tick", r.o.g)
 	}
 }
 

@@ -53,7 +53,8 @@
 //	promises carried over into the next round    PromisesCarriedOver                        sim, explore, conform
 //	ballot read again when the write ends        BallotReadLate                             sim, explore
 //
-// Beyond that list, of auxiliary acceptors: AuxiliaryCounted, AuxiliaryVotesIgnored, HeldByOneMain; sim, core.
+// Beyond that list, of auxiliary acceptors: AuxiliaryCounted, AuxiliaryVotesIgnored, HeldByOneMain; sim, core. One of our own, which cost an
+// open loop half of its latency: RoomUnnoticed; sim.
 package plant
 
 // Bug is a mistake that somebody has made in an engine of this kind (FAULTS.md, section 3).
@@ -108,6 +109,7 @@ const (
 	AuxiliaryCounted
 	AuxiliaryVotesIgnored
 	HeldByOneMain
+	RoomUnnoticed
 	simulated
 
 	// Those below take a fault that the simulator's disks do not have, or one at the very operation, and are found by the
@@ -167,6 +169,7 @@ var names = [bugs]string{
 	"ballot refused that equals the promise", "wall clock in apply", "order of a map in apply", "batch applied before a crash applied again",
 	"stale snapshot installed",
 	"auxiliary counted that was not asked", "auxiliary's votes ignored in phase 1", "auxiliary forgets what a main node lacks",
+	"room in the window unnoticed until the next tick",
 	"", "zeros taken for the end of the log", "segment's name not synced", "segment reused before the trim is durable",
 	"recovered records not made durable", "torn tail not wiped", "snapshot's name not synced",
 	"received part kept after a failed sync", "segments given up by a mark that found no room", "rotten snapshot never replaced", "rejoined node votes",
