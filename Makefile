@@ -157,7 +157,7 @@ compare-demo: ## a build slower by a tenth must be found TIMES=10 times out of 1
 
 # A module of its own: the peers' dependencies are not ours. See bench/peers/README.md.
 # Three records: a process for each replica; all in one process; without fsync, of the engines that can.
-peers: ## the same work on etcd raft, hashicorp raft, dragonboat and here, about 15 minutes; peers-quick: 3; peers-failover: 15 (PEERFLAGS=more flags)
+peers: ## the same work on etcd raft, hashicorp raft, dragonboat and here, about 15 minutes; peers-quick: 3; peers-failover: 7 (PEERFLAGS=more flags)
 	cd bench/peers && $(GO) run . run --length 500ms --fill 1500ms --output ../../$(RESULTS)/peers.json $(PEERFLAGS)
 	cd bench/peers && $(GO) run . run --rounds 3 --cells brief --length 500ms --fill 1s --one-process --output ../../$(RESULTS)/peers-one-process.json $(PEERFLAGS)
 	cd bench/peers && $(GO) run . run --rounds 3 --cells brief --length 500ms --fill 1s --fsync=false --output ../../$(RESULTS)/peers-no-fsync.json $(PEERFLAGS)
@@ -169,7 +169,7 @@ curve: ## throughput and latency over eight loads, with the window that adapts a
 	cd bench/peers && $(GO) run . curve --output ../../$(RESULTS)/curve.json $(PEERFLAGS)
 
 peers-failover:
-	cd bench/peers && $(GO) run . failover $(PEERFLAGS)
+	cd bench/peers && $(GO) run . failover --output ../../$(RESULTS)/peers-failover.json $(PEERFLAGS)
 
 clean: ## remove what builds and runs leave behind
 	rm -rf paxbench paxbench-data *.test *.prof
