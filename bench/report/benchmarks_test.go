@@ -115,10 +115,12 @@ func TestPeers(t *testing.T) {
 		return &fstest.MapFile{Data: fmt.Appendf(nil, `{"schema_version":1,"kind":"peers","started":"2026-01-%sT00:00:00Z",%s,"cells":[{"api":"call","size":16,"outstanding":1,"block":1}],`+
 			`"samples":[{"engine":"paxbench","commands_per_s":%d},{"engine":"pipe","commands_per_s":1000}]}`, day, engines, rate)}
 	}
+	synced := record("03", 400)
+	synced.Data = bytes.Replace(synced.Data, []byte(`"cells"`), []byte(`"config":{"fsync":true},"cells"`), 1)
 	single := record("01", 500)
 	single.Data = bytes.Replace(single.Data, []byte(`"cells"`), []byte(`"config":{"one_process":true},"cells"`), 1)
 	dir := fstest.MapFS{
-		"peers.json": record("05", 250), "peers-old.json": record("04", 777), "peers-one-process.json": single,
+		"peers.json": record("05", 250), "peers-old.json": record("04", 777), "peers-one-process.json": single, "peers-synced.json": synced,
 		"curve.json": {Data: []byte(`{"schema_version":1,"kind":"curve","started":"2026-01-02T00:00:00Z","config":{"default_fixed":32},"windows":[0,1,32],"cells":[{"api":"call","size":16,"outstanding":1,"block":1}],` +
 			`"samples":[{"window":0,"commands_per_s":900,"latency_ns":{"p50":5000,"p99":7000}},{"window":1,"commands_per_s":1000,"latency_ns":{"p50":5000,"p99":7000}},{"window":32,"commands_per_s":600,"latency_ns":{"p50":5000,"p99":7000}}]}`)},
 		"peers-failover.json": {Data: []byte(`{"schema_version":1,"kind":"peers-failover","started":"2026-01-09T00:00:00Z",` + engines + `,"trials":[{"engine":"paxbench","unavailable_ns":123000000}]}`)},
@@ -137,6 +139,10 @@ func TestPeers(t *testing.T) {
 		if !strings.Contains(document, want) {
 			t.Errorf("no %q in\n%s", want, document)
 		}
+	}
+	// What the comparison is about stands first, and the plots are of it.
+	if at := strings.Index(document, "### A process for each replica\n"); at < 0 || at > strings.Index(document, "### A process for each replica, without fsync") || !strings.Contains(plots["peers-call.svg"], "400") {
+		t.Errorf("the order of the records in\n%s", document)
 	}
 	if strings.Contains(document, "777") || len(plots) != 4 {
 		t.Errorf("an old record is shown, or %d plots", len(plots))

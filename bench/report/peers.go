@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -57,7 +58,19 @@ func ReadPeers(dir fs.FS) (p Peers, err error) {
 		}
 		p.keep(PeersRun{r, name})
 	}
+	slices.SortStableFunc(p.Runs, func(a, b PeersRun) int { return cmp.Compare(a.remote(), b.remote()) })
 	return p, p.readCurve(dir)
+}
+
+// remote is how far a run is from what the comparison is about, a process for each replica and fsync: those stand first.
+func (r PeersRun) remote() (n int) {
+	if r.Config.Single {
+		n++
+	}
+	if !r.Config.Fsync {
+		n += 2
+	}
+	return n
 }
 
 // keep replaces an older run of the same kind.
