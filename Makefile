@@ -114,7 +114,7 @@ sim: ## simulated clusters with faults: SEEDS=10000 schedules from SEED=1 on, or
 
 planted: ## known bugs, one at a time, that the simulator, the core's schedules and the enumerations of disk faults must find
 	$(GO) test -count 1 -tags planted -run '^TestPlanted$$' -v ./engine ./engine/transport ./engine/paxos ./engine/paxos/conform ./engine/wal ./engine/snapshot
-	$(GO) test -count 1 -tags planted -timeout 60m -run '^TestPlanted$$' -v ./engine/sim -args -sim.seeds=2000
+	$(GO) test -count 1 -tags planted -timeout 60m -run '^TestPlanted$$' -v ./engine/sim -args -sim.seeds=10000
 	$(GO) test -count 1 -tags planted -timeout 60m -run '^TestPlanted$$' -v ./engine/sim/explore
 
 explore: ## every state of the core in the large scopes, minutes each (SCOPES='full back'; SIMFLAGS=more flags)
