@@ -25,7 +25,7 @@ type target struct {
 // made and what they showed.
 const (
 	oneBound   = "most of the time is that of the disk, which three logs share: write and flush at the leader take three quarters of it, and what a follower does runs beside them. The rest is the way to a follower and back and the completion. Every engine here, and the pipe, has the same disk in its way."
-	pathBound  = "write and flush of the three logs and one round trip, as in the pipe. A third of the machine is idle meanwhile."
+	pathBound  = "write and flush of the three logs and one round trip, as in the pipe."
 	blockMany  = "half of the processor time is the kernel's, for copies between sockets and the log's writes past the page cache, the same bytes as in the pipe. Beside it stand the building of the blocks, which is the load's, the copy of blocks into a batch, and memory that is new to the process because the log keeps what a snapshot does not cover."
 	kibBound   = "the disk's bandwidth: three replicas write three copies of each byte to one device, whoever they are."
 	callsBound = "the leader's process: the load itself, the gathering of single commands and their completions."
