@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -274,10 +275,10 @@ func fullDisk(t *testing.T, foreground bool, kind string) {
 			t.Fatal(err)
 		}
 	}
-	refused := 0
+	var refused atomic.Int32 // in the background the keeper asks too
 	m.SetHook(func(op vfs.Op) error {
 		if op.Kind == kind {
-			refused++
+			refused.Add(1)
 			return syscall.ENOSPC
 		}
 		return nil
@@ -287,9 +288,9 @@ func fullDisk(t *testing.T, foreground bool, kind string) {
 			t.Fatalf("trim: %v", err)
 		}
 	}
-	for refused < 3 {
+	for refused.Load() < 3 {
 		if err := give(); err != nil {
-			t.Fatalf("after %d refusals: %v", refused, err)
+			t.Fatalf("after %d refusals: %v", refused.Load(), err)
 		}
 	}
 	m.SetHook(nil)
