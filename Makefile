@@ -24,6 +24,7 @@ TIMES       ?= 10
 COMPAREFLAGS ?=
 SCOPES      ?= elections turns reads fetch gap full back contest fast successor
 PEERFLAGS   ?=
+RATES       := rate:16:300,rate:16:1000,rate:16:3000,rate:16:10000,rate:16:30000,rate:16:100000,rate:16:300000,rate:16:1000000
 
 # The packages with goroutines or shared buffers; the race detector costs them the most and finds the most there.
 CORE := ./wire/... ./batching/... ./engine/...
@@ -165,8 +166,11 @@ peers: ## the same work on etcd raft, hashicorp raft, dragonboat and here, about
 peers-quick:
 	cd bench/peers && $(GO) run . run --quick $(PEERFLAGS)
 
-curve: ## throughput and latency over eight loads, with the window that adapts and with fixed ones, about 5 minutes (PEERFLAGS=more flags)
+# Three records: closed loops; open loops; open loops over a network of 4 ms.
+curve: ## throughput and latency over eight loads, with the window that adapts and with fixed ones, about 14 minutes (PEERFLAGS=more flags)
 	cd bench/peers && $(GO) run . curve --output ../../$(RESULTS)/curve.json $(PEERFLAGS)
+	cd bench/peers && $(GO) run . curve --cells $(RATES) --length 400ms --sessions 2 --output ../../$(RESULTS)/curve-open.json $(PEERFLAGS)
+	cd bench/peers && $(GO) run . curve --delay 2ms --cells $(RATES) --length 400ms --sessions 2 --output ../../$(RESULTS)/curve-network.json $(PEERFLAGS)
 
 peers-failover:
 	cd bench/peers && $(GO) run . failover --output ../../$(RESULTS)/peers-failover.json $(PEERFLAGS)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 	ports "github.com/paxbench/paxbench/bench/cluster"
 	"github.com/paxbench/paxbench/bench/peers/node"
 	"github.com/paxbench/paxbench/bench/peers/peer"
+	"github.com/paxbench/paxbench/bench/proxy"
 )
 
 const (
@@ -40,6 +42,8 @@ type clusterConfig struct {
 	GOGC     int
 	Fast     bool   // elections, see peer.Config
 	Profile  string // directory for CPU profiles; empty: none
+
+	Delay time.Duration // of what a replica sends to another, through proxies in this process; 0: they are connected directly
 }
 
 // procs is how many processor threads each process is given; 0: as the environment says, or the runtime's choice.
@@ -55,6 +59,7 @@ type cluster struct {
 	config    clusterConfig
 	dir       string
 	ports     []*ports.Port
+	links     *proxy.Mesh // nil: no delay
 	processes []*process
 	acked     uint64 // commands
 	base      uint64 // number of the next operation
@@ -99,6 +104,9 @@ func startCluster(ctx context.Context, c clusterConfig) (_ *cluster, err error) 
 		addrs = append(addrs, p.Addr)
 		ids = append(ids, i+1)
 	}
+	if err := k.delay(addrs, c.Delay); err != nil {
+		return nil, err
+	}
 	groups := [][]int{ids}
 	if !c.Single {
 		groups = nil
@@ -107,7 +115,7 @@ func startCluster(ctx context.Context, c clusterConfig) (_ *cluster, err error) 
 		}
 	}
 	for _, g := range groups {
-		nc := node.Config{Engine: c.Engine.Name, IDs: g, Addrs: addrs, Dir: k.dir, Fsync: c.Fsync, Fast: c.Fast}
+		nc := node.Config{Engine: c.Engine.Name, IDs: g, Addrs: k.seenFrom(g[0], addrs), Dir: k.dir, Fsync: c.Fsync, Fast: c.Fast}
 		if c.Profile != "" {
 			nc.Profile = filepath.Join(c.Profile, c.Engine.Name+"-"+node.IDList(g)+".pprof")
 		}
@@ -124,6 +132,39 @@ func startCluster(ctx context.Context, c clusterConfig) (_ *cluster, err error) 
 	}
 	_, err = k.leader(ctx)
 	return k, err
+}
+
+// delay puts a proxy into every link, in which what is sent waits for d.
+func (k *cluster) delay(addrs []string, d time.Duration) (err error) {
+	if d == 0 {
+		return nil
+	}
+	if k.config.Single {
+		return errors.New("replicas in one process have no links that could be delayed")
+	}
+	if k.links, err = proxy.NewMesh(addrs, 1); err != nil {
+		return err
+	}
+	for from := 1; from <= len(addrs); from++ {
+		for to := 1; to <= len(addrs); to++ {
+			k.links.Path(from, to).Set(proxy.Conditions{Latency: d})
+		}
+	}
+	return nil
+}
+
+// seenFrom is where a replica listens, and where it reaches the others.
+func (k *cluster) seenFrom(id int, addrs []string) []string {
+	if k.links == nil {
+		return addrs
+	}
+	seen := slices.Clone(addrs)
+	for i := range seen {
+		if i+1 != id {
+			seen[i] = k.links.Addr(id, i+1)
+		}
+	}
+	return seen
 }
 
 func (k *cluster) spawn(nc node.Config) (*process, error) {
@@ -375,6 +416,9 @@ func (k *cluster) stop() {
 	}
 	for _, p := range k.processes {
 		p.stdin.Close() // not before: its end ends the process at once
+	}
+	if k.links != nil {
+		k.links.Close()
 	}
 	for _, p := range k.ports {
 		p.Release()

@@ -34,8 +34,9 @@ func curveCommand(ctx context.Context, args []string) error {
 	set.IntVar(&c.GOGC, "gogc", 400, "of all processes")
 	set.DurationVar(&c.Warmup, "warmup", 50*time.Millisecond, "before each measurement")
 	set.DurationVar(&c.Length, "length", 200*time.Millisecond, "of each measurement")
+	set.DurationVar(&c.Delay, "delay", 0, "of what a replica sends to another, through a proxy: a round trip takes twice as long; 0: no proxy")
 	windows := set.String("windows", "0,1,2,4,8,16,32", "slots in flight, comma-separated; 0: adapting")
-	cells := set.String("cells", curveCells, "loads, as for run")
+	cells := set.String("cells", curveCells, "loads, as for run, or rate:BYTES:PER_SECOND")
 	dir := set.String("dir", ".", "where the replicas' data goes: a file system on a real disk")
 	output := set.String("output", "../../results/curve.json", "where the record goes")
 	if err := set.Parse(args); err != nil {
@@ -55,8 +56,13 @@ func curveCommand(ctx context.Context, args []string) error {
 	if rec.Cells, err = parseCells(*cells); err != nil {
 		return err
 	}
+	for _, cell := range rec.Cells {
+		if cell.API == "open" || (cell.PerSecond > 0) != rec.Open() {
+			return fmt.Errorf("%w: cells %q: want either closed loops (call, block) or rates (rate)", errUsage, *cells)
+		}
+	}
 	c.Procs = procs(paxos.Engine(), c.Replicas, false)
-	if set.NArg() > 0 || c.Sessions < 1 || c.Rounds < 1 || c.Length <= 0 {
+	if set.NArg() > 0 || c.Sessions < 1 || c.Rounds < 1 || c.Length <= 0 || c.Delay < 0 {
 		return fmt.Errorf("%w: %s", errUsage, strings.Join(args, " "))
 	}
 	disk, err := env.DiskOf(*dir)
@@ -96,7 +102,7 @@ func curveCommand(ctx context.Context, args []string) error {
 // from minute to minute, is the same for all of them; who is first changes.
 func (rec curveRecord) session(ctx context.Context, session int, dir, device string) error {
 	c := &rec.Config
-	k, err := startCluster(ctx, clusterConfig{Engine: paxos.Engine(), Replicas: c.Replicas, Dir: dir, Device: device, Fsync: true, GOGC: c.GOGC})
+	k, err := startCluster(ctx, clusterConfig{Engine: paxos.Engine(), Replicas: c.Replicas, Dir: dir, Device: device, Fsync: true, GOGC: c.GOGC, Delay: c.Delay})
 	if err != nil {
 		return err
 	}

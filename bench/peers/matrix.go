@@ -10,6 +10,9 @@ import (
 
 // loadOf is the load of a cell.
 func loadOf(c cell) peer.Load {
+	if c.PerSecond > 0 {
+		return peer.Load{Outstanding: openOutstanding, Count: 1, Size: c.Size, Rate: c.PerSecond}
+	}
 	return peer.Load{Outstanding: c.Outstanding / c.Block, Count: c.Block, Size: c.Size}
 }
 
@@ -58,7 +61,7 @@ func allCells() []cell {
 }
 
 // parseCells reads a matrix's name, or cells by themselves: "call:16:256,block:16:16384" is calls of 16 B, 256
-// outstanding, and blocks of them, 16384.
+// outstanding, and blocks of them, 16384. "rate:16:1000" is calls at 1,000 a second, however many are outstanding.
 func parseCells(text string) ([]cell, error) {
 	if cells, ok := matrices[text]; ok {
 		return cells, nil
@@ -67,12 +70,20 @@ func parseCells(text string) ([]cell, error) {
 	for part := range strings.SplitSeq(text, ",") {
 		c := cell{Block: 1}
 		api, rest, _ := strings.Cut(part, ":")
-		_, err := fmt.Sscanf(rest, "%d:%d", &c.Size, &c.Outstanding)
-		if c.API = api; api == "block" {
-			c.Block = blockOf[c.Outstanding]
+		var many int
+		_, err := fmt.Sscanf(rest, "%d:%d", &c.Size, &many)
+		switch c.API = api; api {
+		case "rate":
+			c.PerSecond = float64(many)
+		case "block":
+			c.Outstanding, c.Block = many, blockOf[many]
+		case "call", "open":
+			c.Outstanding = many
+		default:
+			err = errUsage
 		}
-		if err != nil || api != "call" && api != "block" && api != "open" || c.Size < 8 || c.Outstanding < 1 || c.Block == 0 {
-			return nil, fmt.Errorf("%w: cells %q: want quick, brief, standard, peak, all, or a list like call:16:256,block:16:16384 (api:bytes:outstanding; call, block or open; blocks: 16, 256, 4096 or 16384 outstanding)", errUsage, part)
+		if err != nil || c.Size < 8 || many < 1 || c.Block == 0 {
+			return nil, fmt.Errorf("%w: cells %q: want quick, brief, standard, peak, all, or a list like call:16:256,block:16:16384 (api:bytes:outstanding; call, block or open; blocks: 16, 256, 4096 or 16384 outstanding); of curve also rate:16:1000 (bytes:commands a second)", errUsage, part)
 		}
 		if api == "open" && !slices.Contains(cells, c.Reference()) {
 			return nil, fmt.Errorf("%w: cells: %q needs %q before it, whose rate it halves", errUsage, part, strings.Replace(part, "open", "call", 1))

@@ -72,6 +72,11 @@ func parseRun(args []string) (f runFlags, err error) {
 	if f.cells, err = parseCells(f.config.Matrix); err != nil {
 		return f, err
 	}
+	for _, c := range f.cells {
+		if c.PerSecond > 0 {
+			return f, fmt.Errorf("%w: cells %q: rates are for curve; here open:%d:OUTSTANDING is half of what an engine reaches", errUsage, f.config.Matrix, c.Size)
+		}
+	}
 	if set.NArg() > 0 || f.config.Rounds < 1 || f.config.Replicas < 1 {
 		return f, fmt.Errorf("%w: %s", errUsage, strings.Join(args, " "))
 	}

@@ -39,6 +39,7 @@ type CurveConfig struct {
 	Procs    int           `json:"procs,omitempty"` // as in Engine
 	Warmup   time.Duration `json:"warmup_ns"`
 	Length   time.Duration `json:"length_ns"`
+	Delay    time.Duration `json:"delay_ns,omitempty"` // of what a replica sends to another
 }
 
 // CurveSample is one load with one window in one round.
@@ -78,8 +79,28 @@ func (c *Curve) Of(cell, window int, what func(CurveSample) float64) float64 {
 	return median(v)
 }
 
-// Rate is the value that Of is mostly asked for.
+// Rate is what a closed loop is judged by.
 func Rate(s CurveSample) float64 { return s.PerSecond }
+
+// Open says whether the loads are open loops, at a rate each. Otherwise they are closed ones.
+func (c *Curve) Open() bool { return len(c.Cells) > 0 && c.Cells[0].PerSecond > 0 }
+
+// worth is what a window is judged by, the more the better: the rate that a closed loop reaches; of an open one, which has its rate,
+// the inverse of the p50.
+func (c *Curve) worth(s CurveSample) float64 {
+	if c.Open() {
+		return 1e9 / max(p50(s), 1)
+	}
+	return s.PerSecond
+}
+
+// shown is that as a reader knows it.
+func (c *Curve) shown(cell, window int) string {
+	if c.Open() {
+		return nanos(c.Of(cell, window, p50))
+	}
+	return count(c.Of(cell, window, Rate))
+}
 
 // between is a median of ratios and where it is to be looked for, with a chance of about 19 in 20.
 type between struct{ median, low, high float64 }
@@ -104,7 +125,7 @@ func (r between) verdict(least float64) string {
 	return "**no**"
 }
 
-// ratio is the rate with the adapting window by that with a fixed one: the median over the rounds' ratios, and the
+// ratio is the worth of the adapting window by that of a fixed one: the median over the rounds' ratios, and the
 // interval for it that order statistics give.
 func (c *Curve) ratio(cell, window int) between {
 	var v []float64
@@ -114,7 +135,7 @@ func (c *Curve) ratio(cell, window int) between {
 		}
 		for _, b := range c.Samples {
 			if b.Cell == cell && b.Window == window && b.Round == a.Round && b.PerSecond > 0 {
-				v = append(v, a.PerSecond/b.PerSecond)
+				v = append(v, c.worth(a)/c.worth(b))
 			}
 		}
 	}
@@ -130,9 +151,9 @@ func (c *Curve) ratio(cell, window int) between {
 // Markdown is the table: a row for each load.
 func (c *Curve) Markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%d replicas, one process each, fsync before every acknowledgement, null state machine, closed loop in the leader's process; %d sessions of %d rounds, in each of which all windows take turns at each load for %s on the same cluster; medians. %s, %d cores; commit %s; %s, took %s.\n",
-		c.Config.Replicas, c.Config.Sessions, c.Config.Rounds, c.Config.Length, c.Env.CPU, c.Env.Cores, short(c.Env.Commit, c.Env.Modified), c.Started.Format(time.DateOnly), c.Elapsed.Round(time.Second))
-	fmt.Fprintf(&b, "Ratio: the adapting window's rate by that of the fixed window with the highest median, and by that of %d slots, the bound; the median of the rounds' ratios, and its interval of 95%%. Asked: at least 0.95 and 1. The verdict on each: yes; no, when all of the interval is below; open, when the median is below and the rounds do not tell. That the best of several windows is partly luck counts against the adapting one.\n", c.Config.Fixed)
+	fmt.Fprintf(&b, "\n%d replicas, one process each, fsync before every acknowledgement, null state machine, %s in the leader's process; %s%d sessions of %d rounds, in each of which all windows take turns at each load for %s on the same cluster; medians. %s, %d cores; commit %s; %s, took %s.\n",
+		c.Config.Replicas, c.loop(), c.delay(), c.Config.Sessions, c.Config.Rounds, c.Config.Length, c.Env.CPU, c.Env.Cores, short(c.Env.Commit, c.Env.Modified), c.Started.Format(time.DateOnly), c.Elapsed.Round(time.Second))
+	fmt.Fprintf(&b, "Ratio: %s of the best fixed window, and of that of %d slots, the bound; the median of the rounds' ratios, and its interval of 95%%. Asked: at least 0.95 and 1. The verdict on each: yes; no, when all of the interval is below; open, when the median is below and the rounds do not tell. That the best of several windows is partly luck counts against the adapting one.\n", c.compared(), c.Config.Fixed)
 	if c.Partial {
 		b.WriteString("\n**Partial: the run was interrupted.**\n")
 	}
@@ -144,9 +165,9 @@ func (c *Curve) Markdown() string {
 	for i, cell := range c.Cells {
 		best := c.Best(i)
 		toBest, toFixed := c.ratio(i, best), c.ratio(i, c.Config.Fixed)
-		fmt.Fprintf(&b, "| %s | %s", cell, count(c.Of(i, 0, Rate)))
+		fmt.Fprintf(&b, "| %s | %s", cell, c.shown(i, 0))
 		for _, w := range c.fixed() {
-			fmt.Fprintf(&b, " | %s", count(c.Of(i, w, Rate)))
+			fmt.Fprintf(&b, " | %s", c.shown(i, w))
 		}
 		fmt.Fprintf(&b, " | %d | %s | %s | %s | %s | %s | %s | %s | %s |\n", best, toBest, toFixed, toBest.verdict(0.95), toFixed.verdict(1),
 			nanos(c.Of(i, 0, p50)), nanos(c.Of(i, 0, p99)), nanos(c.Of(i, best, p50)), nanos(c.Of(i, best, p99)))
@@ -155,6 +176,29 @@ func (c *Curve) Markdown() string {
 		fmt.Fprintf(&b, "\n- %s\n", v)
 	}
 	return b.String()
+}
+
+// loop and compared say what the loads are, and what is compared at them.
+func (c *Curve) loop() string {
+	if c.Open() {
+		return "open loop"
+	}
+	return "closed loop"
+}
+
+func (c *Curve) compared() string {
+	if c.Open() {
+		return "the p50, which stands in the columns, by the adapting window's: above 1 the adapting one is the faster. That"
+	}
+	return "the adapting window's rate by that"
+}
+
+// delay says what is between the replicas.
+func (c *Curve) delay() string {
+	if c.Config.Delay == 0 {
+		return ""
+	}
+	return fmt.Sprintf("what a replica sends to another arrives %s later, through a proxy, which takes processor time of its own; ", c.Config.Delay)
 }
 
 func p50(s CurveSample) float64 { return float64(s.Latency.P50) }
@@ -169,11 +213,11 @@ func (c *Curve) fixed() (windows []int) {
 	return windows
 }
 
-// Best is the fixed window with the highest median rate at a load.
+// Best is the fixed window with the highest median worth at a load.
 func (c *Curve) Best(cell int) (window int) {
 	most := math.Inf(-1)
 	for _, w := range c.fixed() {
-		if v := c.Of(cell, w, Rate); v > most {
+		if v := c.Of(cell, w, c.worth); v > most {
 			most, window = v, w
 		}
 	}

@@ -64,13 +64,18 @@ func Ours(name string) bool { return strings.HasPrefix(name, "paxbench") }
 
 // Cell is one piece of work. All engines do it in the same shape.
 type Cell struct {
-	API         string `json:"api"`         // "call": one call and one completion per command; "block": per block of commands; "open": calls, at half the rate that the closed loop reached
+	API         string `json:"api"`         // "call": one call and one completion per command; "block": per block of commands; "open": calls, at half the rate that the closed loop reached; "rate": calls, at PerSecond
 	Size        int    `json:"size"`        // bytes per command
 	Outstanding int    `json:"outstanding"` // commands
 	Block       int    `json:"block"`       // commands per block; 1 for calls
+
+	PerSecond float64 `json:"commands_per_s,omitempty"` // of "rate"; 0: closed loop, or "open"
 }
 
 func (c Cell) String() string {
+	if c.PerSecond > 0 {
+		return fmt.Sprintf("calls %dB at %s/s", c.Size, count(c.PerSecond))
+	}
 	if c.API == "open" {
 		return fmt.Sprintf("open loop of calls %dB, at half of each engine's own rate at %s", c.Size, c.Reference())
 	}
@@ -81,7 +86,9 @@ func (c Cell) String() string {
 }
 
 // Reference is the cell whose rate an open loop halves.
-func (c Cell) Reference() Cell { return Cell{"call", c.Size, c.Outstanding, 1} }
+func (c Cell) Reference() Cell {
+	return Cell{API: "call", Size: c.Size, Outstanding: c.Outstanding, Block: 1}
+}
 
 // Times sums up the latencies of a load, in nanoseconds from the call of Propose to the completion.
 type Times struct {

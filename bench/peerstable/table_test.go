@@ -10,7 +10,7 @@ func testRecord() *Record {
 	r := &Record{
 		SchemaVersion: SchemaVersion, Kind: KindRun, Config: Config{Rounds: 3, Replicas: 3, Fsync: true, Length: time.Second},
 		Engines: []Engine{{Name: "paxbench"}, {Name: "etcd-raft"}, {Name: "dragonboat"}},
-		Cells:   []Cell{{"call", 16, 256, 1}, {"block", 16, 16384, 512}},
+		Cells:   []Cell{{API: "call", Size: 16, Outstanding: 256, Block: 1}, {API: "block", Size: 16, Outstanding: 16384, Block: 512}},
 		Invalid: []Invalid{{1, "dragonboat", "one\ntwo"}},
 	}
 	for round, rate := range []float64{300, 100, 200} {

@@ -3,6 +3,7 @@ package peerstable
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // The summary could flatter: take the average peer for the best one, call a missed target reached, or hold a run without fsync
@@ -11,7 +12,7 @@ func TestSummary(t *testing.T) {
 	r := &Record{
 		Config:  Config{Rounds: 1, Replicas: 3, Fsync: true},
 		Engines: []Engine{{Name: "paxbench"}, {Name: "paxbench-client"}, {Name: "etcd-raft"}, {Name: "dragonboat"}, {Name: "pipe"}},
-		Cells:   []Cell{{"call", 16, 256, 1}, {"call", 16, 1, 1}},
+		Cells:   []Cell{{API: "call", Size: 16, Outstanding: 256, Block: 1}, {API: "call", Size: 16, Outstanding: 1, Block: 1}},
 	}
 	add := func(engine string, at int, rate float64, p50 int64, cpu float64) {
 		r.Samples = append(r.Samples, Sample{Engine: engine, Cell: at, PerSecond: rate, Latency: Times{P50: p50}, CPUSeconds: cpu})
@@ -53,7 +54,7 @@ func TestSummary(t *testing.T) {
 
 // The curve could pair rounds that did not happen together, or hold the adapting window against a fixed one that is not the best.
 func TestCurve(t *testing.T) {
-	c := &Curve{Config: CurveConfig{Fixed: 8}, Cells: []Cell{{"call", 16, 4, 1}}, Windows: []int{0, 1, 8}}
+	c := &Curve{Config: CurveConfig{Fixed: 8}, Cells: []Cell{{API: "call", Size: 16, Outstanding: 4, Block: 1}}, Windows: []int{0, 1, 8}}
 	for round, rates := range [][3]float64{{100, 50, 200}, {300, 150, 600}, {190, 100, 100}} {
 		for i, w := range c.Windows {
 			c.Samples = append(c.Samples, CurveSample{Round: round, Window: w, PerSecond: rates[i]})
@@ -72,6 +73,15 @@ func TestCurve(t *testing.T) {
 		}
 	}
 	if s := c.Markdown(); !strings.Contains(s, "0.500 (0.500 - 0.500) | **no** | **no** |") {
+		t.Error(s)
+	}
+	// An open loop is judged by its p50, the less the better.
+	open := &Curve{Config: CurveConfig{Fixed: 8, Delay: 2 * time.Millisecond}, Cells: []Cell{{API: "rate", Size: 16, Block: 1, PerSecond: 3000}}, Windows: []int{0, 1, 8}}
+	for i, p50 := range []int64{5000, 4000, 10000} {
+		open.Samples = append(open.Samples, CurveSample{Window: open.Windows[i], PerSecond: 3000, Latency: Times{P50: p50, P99: 20000}})
+	}
+	if s := open.Markdown(); !strings.Contains(s, "| calls 16B at 3.00 k/s | 5.00 us | 4.00 us | 10.0 us | 1 | 0.800 (0.800 - 0.800) | 2.00 (2.00 - 2.00) | **no** | yes | 5.00 us |") ||
+		!strings.Contains(s, "open loop in the leader's process; what a replica sends to another arrives 2ms later") {
 		t.Error(s)
 	}
 	if _, err := DecodeCurve([]byte(`{"schema_version":1,"kind":"curve","windows":[1],"cells":[{}],"samples":[{"window":2}]}`), "x"); err == nil {

@@ -123,6 +123,8 @@ func TestPeers(t *testing.T) {
 		"peers.json": record("05", 250), "peers-old.json": record("04", 777), "peers-one-process.json": single, "peers-synced.json": synced,
 		"curve.json": {Data: []byte(`{"schema_version":1,"kind":"curve","started":"2026-01-02T00:00:00Z","config":{"default_fixed":32},"windows":[0,1,32],"cells":[{"api":"call","size":16,"outstanding":1,"block":1}],` +
 			`"samples":[{"window":0,"commands_per_s":900,"latency_ns":{"p50":5000,"p99":7000}},{"window":1,"commands_per_s":1000,"latency_ns":{"p50":5000,"p99":7000}},{"window":32,"commands_per_s":600,"latency_ns":{"p50":5000,"p99":7000}}]}`)},
+		"curve-slow.json": {Data: []byte(`{"schema_version":1,"kind":"curve","started":"2026-01-02T00:00:00Z","config":{"default_fixed":32,"delay_ns":2000000},"windows":[0,32],"cells":[{"api":"rate","size":16,"block":1,"commands_per_s":3000}],` +
+			`"samples":[{"window":0,"commands_per_s":3000,"latency_ns":{"p50":5000,"p99":7000}},{"window":32,"commands_per_s":3000,"latency_ns":{"p50":6000,"p99":7000}}]}`)},
 		"peers-failover.json": {Data: []byte(`{"schema_version":1,"kind":"peers-failover","started":"2026-01-09T00:00:00Z",` + engines + `,"trials":[{"engine":"paxbench","unavailable_ns":123000000}]}`)},
 	}
 	runs, err := ReadRuns(dir)
@@ -135,7 +137,7 @@ func TestPeers(t *testing.T) {
 	}
 	document, plots := Benchmarks(runs, peers, "results")
 	for _, want := range []string{"(results/peers.json)", "### All replicas in one process, without fsync", "(results/peers-one-process.json)", "| 0.50 |", "| pipe | 1.00 k | 1.00 k - 1.00 k | 0.25 |", "(results/plots/peers-call.svg)", "(results/peers-failover.json)", "| paxbench | 1 | 123 ms |",
-		"(results/curve.json)", "(results/plots/curve-p99.svg)", "| call 16B x 1 | 900 | 1.00 k | 600 | 1 | 0.900 (0.900 - 0.900) | 1.50 (1.50 - 1.50) | **no** | yes | 5.00 us | 7.00 us |"} {
+		"### Closed loops\n", "(results/curve.json)", "(results/plots/curve-p99.svg)", "### Open loops, round trips of 4ms\n", "(results/curve-slow.json)", "(results/plots/curve-slow-p50.svg)", "| call 16B x 1 | 900 | 1.00 k | 600 | 1 | 0.900 (0.900 - 0.900) | 1.50 (1.50 - 1.50) | **no** | yes | 5.00 us | 7.00 us |"} {
 		if !strings.Contains(document, want) {
 			t.Errorf("no %q in\n%s", want, document)
 		}
@@ -144,7 +146,7 @@ func TestPeers(t *testing.T) {
 	if at := strings.Index(document, "### A process for each replica\n"); at < 0 || at > strings.Index(document, "### A process for each replica, without fsync") || !strings.Contains(plots["peers-call.svg"], "400") {
 		t.Errorf("the order of the records in\n%s", document)
 	}
-	if strings.Contains(document, "777") || len(plots) != 4 {
+	if strings.Contains(document, "777") || len(plots) != 6 {
 		t.Errorf("an old record is shown, or %d plots", len(plots))
 	}
 	dir["peers-bad.json"] = &fstest.MapFile{Data: []byte(`{"schema_version":9}`)}

@@ -21,8 +21,13 @@ type Peers struct {
 	Runs         []PeersRun // the newest of each Title, in the order of the files' names
 	Failover     *peerstable.Failover
 	FailoverFile string
-	Curve        *peerstable.Curve
-	CurveFile    string
+	Curves       []CurveFile // see curvesInOrder
+}
+
+// CurveFile is a curve and the file that it is in.
+type CurveFile struct {
+	*peerstable.Curve
+	File string
 }
 
 // PeersRun is a comparison and the file that it is in.
@@ -59,7 +64,7 @@ func ReadPeers(dir fs.FS) (p Peers, err error) {
 		p.keep(PeersRun{r, name})
 	}
 	slices.SortStableFunc(p.Runs, func(a, b PeersRun) int { return cmp.Compare(a.remote(), b.remote()) })
-	return p, p.readCurve(dir)
+	return p, p.readCurves(dir)
 }
 
 // remote is how far a run is from what the comparison is about, a process for each replica and fsync: those stand first.
