@@ -10,6 +10,10 @@ import "fmt"
 //
 //	slots = life / sync, at least 2
 //
+// and, as long as batches are not full, at most 12: with so many of them spread over a life a command waits for the next one for a
+// twenty-fourth of it. More would cost every node more for little, and when processors are what is short, everybody waits for that.
+// Full batches wait for nothing but room.
+//
 // Both are the shortest of late, because what makes them longer is mostly a queue, for a processor or a disk, which more slots
 // make longer still: with averages in their place the window went up to the bound on a busy machine, where two slots were the
 // best. Where there is no sync to wait for (others are a quorum without this node's slow disk, say), or nothing is known yet, it
@@ -20,6 +24,7 @@ type Window struct {
 	most int
 	life shortest // of a slot, from its proposal to its being chosen, in nanoseconds
 	sync shortest // of the disk's rounds
+	thin int      // slots since the last one with a full batch
 	size int
 }
 
@@ -51,6 +56,12 @@ func (s *shortest) value() int64 {
 // windowLeast: one slot in the disks and one on its way to them.
 const windowLeast = 2
 
+// windowEnough is for batches that are not full, which they are not when so many slots in a row had none.
+const (
+	windowEnough = 12
+	thinLeast    = 32
+)
+
 // syncLeast is the shortest time, in nanoseconds, that counts as a wait for a disk.
 const syncLeast = 20_000
 
@@ -65,8 +76,9 @@ func NewWindow(most int) Window {
 // Size is how many slots should be in flight now.
 func (w *Window) Size() int { return w.size }
 
-// Chosen tells how long a slot took, in nanoseconds, and how long this node's disk takes for a round: 0, nobody waits for it.
-func (w *Window) Chosen(life, sync int64) {
+// Chosen tells how long a slot took, in nanoseconds, how long this node's disk takes for a round (0: nobody waits for it), and whether
+// a limit closed the slot's batch: more was waiting.
+func (w *Window) Chosen(life, sync int64, full bool) {
 	w.life.add(max(life, 1))
 	if sync > 0 {
 		w.sync.add(sync)
@@ -76,5 +88,12 @@ func (w *Window) Chosen(life, sync int64) {
 		w.size = w.most
 		return
 	}
-	w.size = int(min(max(life/sync, windowLeast), int64(w.most)))
+	most := w.most
+	if w.thin++; full {
+		w.thin = 0
+	}
+	if w.thin >= thinLeast {
+		most = min(most, windowEnough)
+	}
+	w.size = int(min(max(life/sync, windowLeast), int64(most)))
 }

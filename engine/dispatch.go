@@ -117,7 +117,7 @@ func (l *loop) dispatchChosen(chosen []paxos.Chosen) {
 			}
 			f.learned = now
 			l.g.stages.quorum.record(now - f.proposed)
-			l.room.Chosen(now-f.proposed, l.g.node.syncNanos.Load())
+			l.room.Chosen(now-f.proposed, l.g.node.syncNanos.Load(), f.full)
 			item.flight = f
 		}
 		l.g.applyBacklog.Add(int64(c.Frame.Len()))

@@ -17,6 +17,7 @@ type flight struct {
 	waiters  []Completion // one for each block, in block order
 	proposed int64        // nanotime
 	learned  int64
+	full     bool // more was waiting than the batch took
 }
 
 // window is how many slots may be in flight.
@@ -64,6 +65,8 @@ func (l *loop) pump() {
 		var oldest int64
 		accept, f.waiters, oldest = l.batcher.Take(f.waiters)
 		f.proposed = l.g.node.nanotime()
+		blocks, _ := l.batcher.Len()
+		f.full = blocks > 0
 		l.g.stages.queue.record(start - oldest)
 		l.g.stages.batch.record(f.proposed - start)
 		if !l.propose(accept, f) {
