@@ -63,7 +63,7 @@ func (l *clientLink) deliver(g *Group, args string, answer func(wire.Status, any
 	f := &feed{next: max(from, 1)}
 	f.then = func() { // on the loop: it may start what the node's end waits for
 		l.feed.CompareAndSwap(f, nil)
-		g.spawn(func() { f.answer(g, after, answer) })
+		g.spawn(func() { f.answer(after, answer) })
 	}
 	if !l.feed.CompareAndSwap(nil, f) {
 		answer(wire.StatusBusy, NotHeld{Error: "this connection waits for a delivery already"})
@@ -83,7 +83,7 @@ func (l *clientLink) undeliver() {
 }
 
 // answer sends what was found and releases it.
-func (f *feed) answer(g *Group, after int, answer func(wire.Status, any)) {
+func (f *feed) answer(after int, answer func(wire.Status, any)) {
 	var trimmed *TrimmedError
 	switch {
 	case errors.As(f.err, &trimmed):
@@ -97,7 +97,7 @@ func (f *feed) answer(g *Group, after int, answer func(wire.Status, any)) {
 	bytes, items := 0, 0
 	for _, c := range f.held {
 		if items < deliverItems && bytes < deliverBytes {
-			g.pack(&d, c, &bytes, &items)
+			f.pack(&d, c, &bytes, &items)
 		}
 		c.Frame.Release()
 	}
@@ -105,11 +105,11 @@ func (f *feed) answer(g *Group, after int, answer func(wire.Status, any)) {
 }
 
 // pack adds a slot's messages, as far as there is room.
-func (g *Group) pack(d *Delivered, c paxos.Chosen, bytes, items *int) {
+func (f *feed) pack(d *Delivered, c paxos.Chosen, bytes, items *int) {
 	out := DeliveredSlot{Slot: c.Slot}
 	skip, whole := d.After, true
 	if !c.Value.IsNoop() {
-		g.handOne(c, func(in *Delivery, _ error) bool {
+		f.handOne(c, func(in *Delivery, _ error) bool {
 			i := 0
 			for m := range in.Messages() {
 				if i++; i <= skip {

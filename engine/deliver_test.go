@@ -13,7 +13,6 @@ import (
 // What can go wrong: a slot that is larger than an answer may be is cut so that a message is lost, told twice, or never comes; or an
 // answer grows beyond what a frame may hold.
 func TestDeliverCutsSlots(t *testing.T) {
-	g := &Group{}
 	const commands, size = 60, 100 << 10 // six answers
 	slots := []paxos.Chosen{chosenSlot(1, 3, 10), chosenSlot(2, commands, size), chosenSlot(3, 2, 10), chosenSlot(4, 20000, 1), chosenSlot(5, 1, wire.CommandBytesMax)}
 	var got []string
@@ -24,7 +23,7 @@ func TestDeliverCutsSlots(t *testing.T) {
 			c.Frame.Retain()
 			f.held = append(f.held, c)
 		}
-		f.answer(g, after, func(s wire.Status, v any) {
+		f.answer(after, func(s wire.Status, v any) {
 			d := v.(Delivered)
 			text, err := json.Marshal(d)
 			if s != wire.StatusOK || err != nil || len(text) > wire.ControlBytesMax {
@@ -100,7 +99,7 @@ func TestDeliverRefuses(t *testing.T) {
 		t.Errorf("the question of a connection that has ended still waits: %d", waits.state.Load())
 	}
 	f := &feed{next: 3, err: &TrimmedError{Asked: 3, Oldest: 9}}
-	f.answer(g, 0, func(s wire.Status, v any) {
+	f.answer(0, func(s wire.Status, v any) {
 		if s != wire.StatusInvalid || v.(NotHeld).Oldest != 9 {
 			t.Errorf("what is gone: %v %+v", s, v)
 		}

@@ -91,13 +91,13 @@ func (g *Group) Subscribe(ctx context.Context, from wire.Slot) iter.Seq2[*Delive
 		}
 		next := max(from, 1)
 		for {
-			held, err := g.heldFrom(ctx, next)
+			f, err := g.heldFrom(ctx, next)
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			next += wire.Slot(len(held))
-			if !g.hand(held, yield) {
+			next += wire.Slot(len(f.held))
+			if !f.hand(yield) {
 				return
 			}
 		}
@@ -105,23 +105,23 @@ func (g *Group) Subscribe(ctx context.Context, from wire.Slot) iter.Seq2[*Delive
 }
 
 // hand yields the slots and releases them; false: enough.
-func (g *Group) hand(held []paxos.Chosen, yield func(*Delivery, error) bool) bool {
+func (f *feed) hand(yield func(*Delivery, error) bool) bool {
 	more := true
-	for _, c := range held {
+	for _, c := range f.held {
 		if more && !c.Value.IsNoop() {
-			more = g.handOne(c, yield)
+			more = f.handOne(c, yield)
 		}
 		c.Frame.Release()
 	}
 	return more
 }
 
-func (g *Group) handOne(c paxos.Chosen, yield func(*Delivery, error) bool) bool {
-	d := Delivery{Slot: c.Slot, Ballot: c.Ballot, batch: c.Value}
-	var whole bool
-	if d.skipped, whole = g.skips.of(c.Slot); whole {
+func (f *feed) handOne(c paxos.Chosen, yield func(*Delivery, error) bool) bool {
+	skipped, some := f.skipped[c.Slot]
+	if some && skipped == nil {
 		return true
 	}
+	d := Delivery{Slot: c.Slot, Ballot: c.Ballot, batch: c.Value, skipped: skipped}
 	if c.Value.Compressed() {
 		buf := wire.Get(c.Value.RawLen())
 		defer buf.Release()
@@ -144,6 +144,9 @@ type feed struct {
 	err   error
 	done  chan struct{} // closed when held and err are set
 	then  func()        // is called by the loop instead, if it is set
+
+	// skipped is what of held was not executed, as in skipTable, which may have forgotten it when a slow subscriber gets there.
+	skipped map[wire.Slot][]uint32
 }
 
 // end tells the subscriber.
@@ -161,8 +164,8 @@ const (
 	feedAbandoned
 )
 
-// heldFrom waits for applied slots from next on; the references are the caller's.
-func (g *Group) heldFrom(ctx context.Context, next wire.Slot) ([]paxos.Chosen, error) {
+// heldFrom waits for applied slots from next on; the references in held are the caller's.
+func (g *Group) heldFrom(ctx context.Context, next wire.Slot) (*feed, error) {
 	f := &feed{next: next, done: make(chan struct{})}
 	if !g.mailbox.PutUrgent(event{kind: eventFeed, feed: f}) {
 		return nil, ErrClosed
@@ -179,7 +182,7 @@ func (g *Group) heldFrom(ctx context.Context, next wire.Slot) ([]paxos.Chosen, e
 		}
 		return nil, ctx.Err()
 	}
-	return f.held, f.err
+	return f, f.err
 }
 
 // feedAll serves the subscribers whose next slot has been applied, and keeps the others.
@@ -203,10 +206,11 @@ func (l *loop) feedAll() {
 	})
 }
 
-// fill gives a feed what the core holds.
+// fill gives a feed what the core holds. Slots of a snapshot that was installed it may hold too, if it learned them while that was
+// restored. They were not executed here, and what in them is a repeat is not known: they count as not held.
 func (l *loop) fill(f *feed) {
 	bytes := 0
-	for s := f.next; s <= l.applied && len(f.held) < feedSlots && bytes < feedBytes; s++ {
+	for s := f.next; s > l.installed && s <= l.applied && len(f.held) < feedSlots && bytes < feedBytes; s++ {
 		c, ok := l.core.ChosenAt(s)
 		if !ok {
 			break
@@ -215,8 +219,9 @@ func (l *loop) fill(f *feed) {
 		bytes += c.Frame.Len()
 		f.held = append(f.held, c)
 	}
+	f.skipped = l.g.skips.of(f.next, len(f.held))
 	if len(f.held) == 0 {
-		f.err = &TrimmedError{Asked: f.next, Oldest: l.core.Status().Trimmed + 1}
+		f.err = &TrimmedError{Asked: f.next, Oldest: max(l.core.Status().Trimmed, l.installed) + 1}
 	}
 }
 
@@ -232,8 +237,8 @@ func (l *loop) failFeeds() {
 }
 
 // skipTable says which blocks of the slots held were not executed: repeats of a session's blocks, refused ones, and slots
-// whose batch is malformed. There are few, so the usual slot has no entry. Written by the applier, trimmed by the
-// loop, read by subscribers.
+// whose batch is malformed. There are few, so the usual slot has no entry. Written by the applier, trimmed and read by the
+// loop.
 type skipTable struct {
 	mu     sync.Mutex
 	blocks map[wire.Slot][]uint32 // nil: the whole slot
@@ -261,12 +266,22 @@ func (t *skipTable) init() {
 	}
 }
 
-// of returns the blocks of slot s that were not executed; whole: none was.
-func (t *skipTable) of(s wire.Slot) (blocks []uint32, whole bool) {
+// of returns the entries of count slots from s on, all of them applied; nil: there are none.
+func (t *skipTable) of(s wire.Slot, count int) (some map[wire.Slot][]uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	blocks, ok := t.blocks[s]
-	return blocks, ok && blocks == nil
+	if len(t.blocks) == 0 {
+		return nil
+	}
+	for end := s + wire.Slot(count); s < end; s++ {
+		if blocks, ok := t.blocks[s]; ok {
+			if some == nil {
+				some = make(map[wire.Slot][]uint32)
+			}
+			some[s] = blocks
+		}
+	}
+	return some
 }
 
 // trim forgets the slots up to s.

@@ -8,7 +8,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/paxbench/paxbench/engine/paxos"
 	"github.com/paxbench/paxbench/engine/wal"
+	"github.com/paxbench/paxbench/engine/wal/vfs"
 	"github.com/paxbench/paxbench/wire"
 )
 
@@ -144,6 +146,42 @@ func TestSubscribeToTrimmedSlots(t *testing.T) {
 	}
 }
 
+// What can go wrong: while a subscriber is busy with a slot the log is trimmed behind what it was handed, which blocks of that were
+// not executed is forgotten with it, and a repeat is delivered as if it had been.
+func TestSubscriberIsBusyWhileTheLogIsTrimmed(t *testing.T) {
+	c := newCluster(t, 1, false, func(c *Config) {
+		c.SnapshotBytes, c.RetainBytes, c.SegmentBytes = 64<<10, 16<<10, 1<<20
+		c.Fsync = wal.Policy{Mode: wal.Never}
+	})
+	g := c.leader().Group(1)
+	id := c.openSession()
+	c.retry(id, 1, 1, "once")
+	c.retry(id, 1, 1, "once") // is in the log again
+	repeat := g.Status().Applied
+	c.retry(id, 2, 2, "last")
+	cmd := make([]byte, 8<<10)
+	var got []string
+	for d, err := range g.Subscribe(context.Background(), 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for m := range d.Messages() {
+			got = append(got, string(m.Command))
+		}
+		if d.Slot > repeat {
+			break
+		}
+		for g.Status().Trimmed <= repeat+1 {
+			if _, err := g.Propose(context.Background(), cmd); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if want := []string{"once", "last"}; !slices.Equal(got, want) {
+		t.Errorf("delivered %q, want %q", got, want)
+	}
+}
+
 // What can go wrong: a subscriber that gives up while it waits is served nevertheless, and its frames are never given back
 // (the cluster's end demands that all are).
 func TestSubscribersThatGiveUp(t *testing.T) {
@@ -172,4 +210,83 @@ func TestSubscribersThatGiveUp(t *testing.T) {
 		c.propose("y")
 	}
 	wg.Wait()
+}
+
+// What can go wrong: a replica that learned slots while it restored a snapshot of them hands them out, although it has not executed
+// them and cannot know what in them was a repeat.
+func TestSlotsOfAnInstalledSnapshotAreNotDelivered(t *testing.T) {
+	d := soleDriver(t)
+	g := d.Groups()[0]
+	run := func() {
+		for range 5 {
+			g.Turn(true)
+			for d.WriteDue() {
+				d.Write()
+				d.Sync()
+			}
+			g.Turn(false)
+			for g.ApplyDue() {
+				g.Apply()
+			}
+		}
+	}
+	for range 20 {
+		run()
+	}
+	propose := func(id wire.SessionID, first wire.Seq, cmds ...string) (r wire.Reply) {
+		if err := g.Group().ProposeBlock(encodeBlock(id, first, 0, cmds...), CompletionFunc(func(o *Result) { r = o.Reply })); err != nil {
+			t.Fatal(err)
+		}
+		run()
+		return r
+	}
+	id := propose(0, 4711).Session
+	propose(id, 1, "once")
+	propose(id, 1, "once")
+	s := g.g.applier.applied
+	propose(id, 2, "last")
+	// The applier restores a snapshot at s; the core had learned more by itself by then.
+	g.g.restored.Store(&restored{slot: s})
+	g.g.installed.Store(uint64(s))
+	run()
+	ask := func(from wire.Slot) *feed {
+		f := &feed{next: from, done: make(chan struct{})}
+		g.g.mailbox.PutUrgent(event{kind: eventFeed, feed: f})
+		run()
+		<-f.done
+		for _, c := range f.held {
+			c.Frame.Release()
+		}
+		return f
+	}
+	var trimmed *TrimmedError
+	if f := ask(1); !errors.As(f.err, &trimmed) || trimmed.Oldest != s+1 || len(f.held) > 0 {
+		t.Errorf("from 1 on: %d slots, %v, want the error that slot %d is the oldest", len(f.held), f.err, s+1)
+	}
+	if f := ask(s + 1); f.err != nil || len(f.held) == 0 {
+		t.Errorf("from %d on: %d slots, %v", s+1, len(f.held), f.err)
+	}
+}
+
+// soleDriver is a driven node that is alone in its cluster.
+func soleDriver(t *testing.T) *Driver {
+	t.Helper()
+	now := int64(0)
+	clock := func() int64 { now += int64(1e6); return now }
+	d, err := NewDriver(Config{
+		Node: 1, Cluster: 77, Members: map[wire.NodeID]string{1: "node-1"}, Dir: t.TempDir(), Bootstrap: true, NewStateMachine: newTally,
+		Transport: &chunks{}, FS: vfs.NewMem(), Fsync: wal.Policy{Mode: wal.Always},
+	}, DriverConfig{
+		Now: clock, Clock: clock, Salt: func() uint64 { return 1 }, Core: func(*paxos.Config) {}, Event: func(wire.GroupID, paxos.Event) {},
+		Chosen: func(wire.GroupID, wire.Slot, wire.Ballot, wire.Batch) {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
 }
