@@ -33,7 +33,7 @@ func TestWindowFollowsTheDisk(t *testing.T) {
 	g.SetWindow(1 << 20)
 	eventually(t, "it is bounded", func() bool { return window(g) == 32 })
 	g.SetWindow(0)
-	eventually(t, "it adapts again", func() bool { return window(g) < 16 })
+	eventually(t, "it adapts again", func() bool { drive(g); return window(g) < 16 })
 
 	fixed := newCluster(t, 1, false, func(c *Config) { c.FixedWindow = true }).leader().Group(1)
 	drive(fixed)

@@ -116,7 +116,7 @@ func TestRestartOfAPeer(t *testing.T) {
 		worst = max(worst, time.Since(start))
 	}
 	t.Logf("restart to first frame: at most %v", worst)
-	if worst > 250*time.Millisecond {
+	if worst > 750*time.Millisecond {
 		t.Errorf("restart to first frame took %v", worst)
 	}
 	if d := a.Stats().Dropped; d[DropDown] == 0 {
@@ -131,7 +131,7 @@ func TestRestartFoundByRetries(t *testing.T) {
 	lns[1].Close()
 	a := open(t, Config{Self: 1, Listener: lns[0], Peers: addrs})
 	serve(t, a)
-	eventually(t, "several attempts", func() bool { return a.Stats().DialErrors > 10 })
+	eventually(t, "several attempts", func() bool { return a.Stats().DialErrors > 11 }) // doubled each time, the next pause would be a second or more
 	b := open(t, Config{Self: 2, Addr: addrs[2], Peers: map[wire.NodeID]string{1: "127.0.0.1:1"}})
 	start := time.Now()
 	in := serve(t, b)
@@ -140,7 +140,7 @@ func TestRestartFoundByRetries(t *testing.T) {
 	a.Send(2, newFrame(1, 16, 5))
 	in.next(t)
 	t.Logf("found after %v", took)
-	if took > 250*time.Millisecond {
+	if took > 750*time.Millisecond {
 		t.Errorf("a peer that is back was found after %v", took)
 	}
 }

@@ -163,8 +163,8 @@ func TestOverTCP(t *testing.T) {
 	third := owner(second)
 	t.Logf("owners %d, released to %d, which vanished; %d after %v", first, second, third, time.Since(gone).Round(time.Millisecond))
 	if l, err := net.Listen("tcp", peers[second]); err == nil { // it may be taken by now
+		back := time.Now() // before its clock starts
 		members[second] = listen(t, second, peers, l, false, span)
-		back := time.Now()
 		members[second].do((*lease.Member).Acquire)
 		for id, h := range members {
 			if id != second {
