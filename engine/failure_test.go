@@ -21,6 +21,8 @@ func TestFsyncFailurePoisonsTheNode(t *testing.T) {
 	c.propose("before")
 	leader := c.leader()
 	id := leader.c.Node
+	// Two others may have chosen it without this disk; the failure is for what comes now.
+	eventually(t, "the leader's own vote is durable", func() bool { return leader.Group(1).syncBacklog.Load() == 0 })
 	var failures atomic.Int32
 	disks[id].SetHook(func(op vfs.Op) error {
 		if op.Kind == "datasync" && failures.Add(1) == 1 {
