@@ -52,8 +52,8 @@ func (d *direct) open(raw net.Conn) {
 
 // writeDirect writes what waits, or makes sure that somebody else does; false: the caller arms the token.
 func (l *link) writeDirect() bool {
-	c := l.slot.conn.Load()
-	if c == nil || c.direct.sys == nil || c.direct.behind.Load() {
+	c := l.slot.conn.Load() // another link's, if this one was closed meanwhile
+	if c == nil || c.link != l || c.direct.sys == nil || c.direct.behind.Load() {
 		return false
 	}
 	if _, bytes := l.queue.Len(); bytes > writeBuffer-8 || !l.writing.TryLock() {

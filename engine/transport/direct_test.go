@@ -143,3 +143,36 @@ func TestManySendersDirect(t *testing.T) {
 	b.Close()
 	noneOutstanding(t, mark)
 }
+
+// What can go wrong: a Send that is late, whose link was closed while another one has taken the slot over, takes the other's connection
+// for its own, and sets its deadline beside whoever writes to it.
+func TestLateSendLeavesTheNextLinkAlone(t *testing.T) {
+	if !canTryWrite {
+		t.Skip("not on this system")
+	}
+	lns, addrs := bind(t, 2)
+	lns[0].Close()
+	b := open(t, Config{Self: 2, Listener: lns[1], Peers: addrs})
+	serve(t, b)
+	connected := func() (*TCP, *link) {
+		a := open(t, Config{Self: 1, Addr: "127.0.0.1:0", Peers: map[wire.NodeID]string{2: addrs[2]}})
+		serve(t, a)
+		l := a.link(2)
+		eventually(t, "connected", func() bool { return l.slot.conn.Load() != nil })
+		return a, l
+	}
+	first, late := connected()
+	first.Close()
+	_, l := connected()
+	if l.slot != late.slot {
+		t.Fatal("the slot was not taken again")
+	}
+	eventually(t, "idle", func() bool { return !l.slot.armed.Load() })
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	c := l.slot.conn.Load()
+	c.out.deadline = 0
+	if late.writeDirect() || c.out.deadline != 0 {
+		t.Error("it wrote to a connection that is not its own")
+	}
+}

@@ -45,7 +45,7 @@ func TestPeerGoneAfterReset(t *testing.T) {
 	port := &dyingPort{Listener: lns[1]}
 	b := open(t, Config{Self: 2, Listener: port, Peers: addrs})
 	b.Serve(discard)
-	eventually(t, "connected", func() bool { return a.link(2).state.Load() == linkUp })
+	eventually(t, "connected", func() bool { return a.link(2).slot.conn.Load() != nil })
 	port.dying.Store(true)
 	a.link(2).slot.conn.Load().raw.Close() // the connection breaks; the next one is taken and reset
 	eventually(t, "another connection was reset", func() bool { return a.count.dialErrors.Load() > 0 })
