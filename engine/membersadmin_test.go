@@ -27,7 +27,8 @@ func (c *rawClient) members(op string) (a adminMembers, s wire.Status) {
 // What can go wrong: a client's change is refused and done, or done and refused; a refusal does not say which kind it is, so that a
 // tool asks again what must not be asked again; or the answer comes before the change is in force.
 func TestMembersAdmin(t *testing.T) {
-	c := newCluster(t, 3, true, nil)
+	patient := func(cfg *Config) { cfg.ElectionTicks = 100 } // a leader whose disk stalls cannot say what became of a change
+	c := newCluster(t, 3, true, patient)
 	c.propose("a")
 	leader := c.leader()
 	cl := dialRaw(t, leader.Addr().String())
@@ -63,7 +64,7 @@ func TestMembersAdmin(t *testing.T) {
 	}
 	founders := c.members
 	c.members = map[wire.NodeID]string{1: founders[1], 2: founders[2], 3: founders[3], 4: ln.Addr().String()}
-	c.config = func(cfg *Config) { cfg.Join = true }
+	c.config = func(cfg *Config) { patient(cfg); cfg.Join = true }
 	if _, err := c.open(4, true, ln); err != nil {
 		t.Fatal(err)
 	}
