@@ -82,6 +82,40 @@ func TestBusyIsRetried(t *testing.T) {
 	}
 }
 
+// What can go wrong: a connection is reset as soon as it was made, the manager hears of its end before it hears of it, and
+// takes it for one to the node: the address is neither asked nor dialled again until the search ends, which it never
+// does if it is the leader's.
+func TestConnectionEndsBeforeItIsReported(t *testing.T) {
+	f := newFakeCluster(t, 1)
+	c := newClient(testConfig(f).withDefaults())
+	s := newSeeker(c)
+	next := func(want eventKind) event {
+		t.Helper()
+		select {
+		case e := <-s.events:
+			if e.kind != want || want == eventDialed && e.err != nil {
+				t.Fatalf("%+v", e)
+			}
+			return e
+		case <-time.After(10 * time.Second):
+			t.Fatal("nothing happens")
+		}
+		panic("unreachable")
+	}
+	s.active = true
+	s.schedule(Now())
+	s.askOne(f.nodes[0].addr)
+	dialed := next(eventDialed)
+	dialed.link.close()
+	s.take(next(eventClosed))
+	s.take(dialed)
+	s.ask(Now())
+	again := next(eventDialed)
+	again.link.close()
+	next(eventClosed)
+	c.running.Wait()
+}
+
 // What can go wrong: a leader that stands still (SIGSTOP: its kernel accepts and acknowledges, the process answers
 // nothing) holds its clients until their timeout, although another node leads by now.
 func TestSilentLeaderIsLeft(t *testing.T) {

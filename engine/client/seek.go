@@ -396,6 +396,15 @@ func (s *seeker) dialed(e event) {
 		e.link.close()
 		return
 	}
+	s.c.mu.Lock()
+	_, alive := s.c.links[e.link]
+	s.c.mu.Unlock()
+	if !alive {
+		// Reset as soon as it was made, and its end was reported first. Kept, it would never be asked nor dialled again: a
+		// search ends only when a leader answers, and this may be the leader's address.
+		delete(s.probes, e.addr)
+		return
+	}
 	p.link = e.link
 	p.asked = s.round
 	e.link.hello()
