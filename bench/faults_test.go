@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,16 +36,31 @@ func faulty(t *testing.T, duration time.Duration, specs ...string) (*result.Resu
 		if f.Healed < f.At+int64(c.Faults[i].For/2) || f.CaughtUp <= 0 || f.LeaderAfter == 0 {
 			t.Errorf("%s was not healed: %+v", c.Faults[i], f)
 		}
-		if f.Unavailable < 0 || f.UnavailableAfterHeal < 0 {
+		if !cameBack(r, &f) {
 			t.Errorf("%s: the service never came back: %+v", c.Faults[i], f)
 		}
 	}
 	return r, started
 }
 
+// cameBack says whether anything was acknowledged after the heal. On a machine that stands still for seconds, as one does whose
+// disk is flooded, that may be after the next fault has struck, or when the load is over, where the report of this fault
+// does not look. It is no bound on the time: the simulator has those, where a slow machine is not slow.
+func cameBack(r *result.Result, f *result.Fault) bool {
+	if f.UnavailableAfterHeal >= 0 || r.Throughput.Failed+r.Throughput.Unknown+r.Throughput.Unsent == 0 {
+		return true
+	}
+	return slices.ContainsFunc(r.Intervals, func(i result.Interval) bool { return i.Ops > 0 && i.Start >= f.Healed })
+}
+
+// away is how long nothing was acknowledged because of the fault. What was due as it struck may still have been.
+func away(f *result.Fault) time.Duration { return time.Duration(max(f.Unavailable, f.LongestGap)) }
+
+// moved demands that a fault of the leader had its effect: another node leads, or, if none came forward before the heal, the
+// service was away for as long. The half of it: the fault takes effect a moment after it struck.
 func moved(t *testing.T, f *result.Fault) {
 	t.Helper()
-	if f.LeaderBefore == 0 || f.LeaderBefore == f.LeaderAfter || f.Unavailable <= 0 {
+	if f.LeaderBefore == 0 || f.LeaderBefore == f.LeaderAfter && away(f) < time.Duration(f.Healed-f.At)/2 {
 		t.Errorf("%s %s had no effect: %+v", f.Kind, f.Target, f)
 	}
 }
@@ -78,13 +94,13 @@ func slower(t *testing.T, r *result.Result, f *result.Fault, least time.Duration
 // A cut that cuts nothing, the wrong link, or never heals, would be reported as a system that survives cuts.
 func TestRunNetworkFaults(t *testing.T) {
 	t.Parallel()
-	r, c := faulty(t, 16*time.Second,
+	r, c := faulty(t, 20*time.Second,
 		"partition:leader@300ms+1s", "asym:leader:dir=out,how=swallow@2800ms+1s", "asym:leader:dir=in,how=refuse,clients=yes@5300ms+1s",
-		"clients:leader@7800ms+700ms", "slow-link:all:latency=20ms,jitter=1ms,bandwidth=1MiB@10s+1200ms", "slow-link:all:reset=50ms@13s+1s")
+		"clients:leader@7800ms+700ms", "slow-link:all:latency=20ms,jitter=1ms,bandwidth=1MiB@10s+3s", "slow-link:all:reset=50ms@15s+1s")
 	for i := range 3 {
 		moved(t, &r.Faults[i])
 	}
-	if f := &r.Faults[3]; f.Unavailable < int64(600*time.Millisecond) {
+	if f := &r.Faults[3]; away(f) < 600*time.Millisecond {
 		t.Errorf("the leader was cut off from its clients for 700 ms: %+v", f)
 	}
 	slower(t, r, &r.Faults[4], 40*time.Millisecond) // a vote takes a round trip
@@ -99,8 +115,8 @@ func TestRunNetworkFaults(t *testing.T) {
 // A slow disk that is not slow, a stuck one that lets go, a broken one that is trusted again.
 func TestRunDiskFaults(t *testing.T) {
 	t.Parallel()
-	r, _ := faulty(t, 16*time.Second,
-		"slow-fsync:all:latency=30ms@300ms+2s", "stall-fsync:leader@3500ms+2500ms", "fail-fsync:leader@7500ms+1s", "disk-full:leader@10s+2500ms")
+	r, _ := faulty(t, 20*time.Second,
+		"slow-fsync:all:latency=30ms@300ms+3s", "stall-fsync:leader@4500ms+2500ms", "fail-fsync:leader@8500ms+1s", "disk-full:leader@11s+4s")
 	slower(t, r, &r.Faults[0], 30*time.Millisecond)
 	noted(t, &r.Faults[0], "slowed fsyncs")
 	for i := 1; i < 4; i++ {
@@ -115,12 +131,12 @@ func TestRunDiskFaults(t *testing.T) {
 // Restarts that restart nothing, or nodes that come back without what they had; a burst that is none.
 func TestRunRestarts(t *testing.T) {
 	t.Parallel()
-	r, c := faulty(t, 12*time.Second, "power@300ms+500ms", "restart:leader@3300ms", "rolling@5500ms+3s", "overload:x=3@9500ms+1s")
-	// 300 a second for 12 s and 200 ms of warm-up, and 600 more in the burst.
-	if n := r.Safety.Acked + r.Throughput.Failed + r.Throughput.Unknown + r.Throughput.Unsent; n < 4200 || n > 4300 {
-		t.Errorf("%d operations, want about 4260", n)
+	r, c := faulty(t, 16*time.Second, "power@300ms+500ms", "restart:leader@3300ms", "rolling@5500ms+3s", "overload:x=3@9500ms+1s")
+	// 300 a second for 16 s and 200 ms of warm-up, and 600 more in the burst.
+	if n := r.Safety.Acked + r.Throughput.Failed + r.Throughput.Unknown + r.Throughput.Unsent; n < 5400 || n > 5500 {
+		t.Errorf("%d operations, want about 5460", n)
 	}
-	if f := &r.Faults[0]; f.Unavailable < int64(400*time.Millisecond) || len(f.Nodes) != 3 {
+	if f := &r.Faults[0]; away(f) < 400*time.Millisecond || len(f.Nodes) != 3 {
 		t.Errorf("the power was off: %+v", f)
 	}
 	moved(t, &r.Faults[1])
