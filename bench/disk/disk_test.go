@@ -62,8 +62,11 @@ func TestSyncs(t *testing.T) {
 			t.Errorf("%s of a broken disk: %v", name, err)
 		}
 		d.Set(Conditions{Stall: true})
-		done := make(chan error, 1)
+		done, stalled := make(chan error, 1), d.Counts().Stalled
 		go func() { done <- sync() }()
+		for d.Counts().Stalled == stalled && len(done) == 0 {
+			time.Sleep(time.Millisecond)
+		}
 		select {
 		case err := <-done:
 			t.Errorf("%s of a stuck disk: %v", name, err)
