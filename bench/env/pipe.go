@@ -38,6 +38,8 @@ const (
 	pipeWindowMax = 128
 	// pipeResend is the pause before a frame is sent again that nobody acknowledges.
 	pipeResend = 20 * time.Millisecond
+	// pipeAnswerLimit bounds the wait for any acknowledgement: a disk that is flooded stalls for seconds.
+	pipeAnswerLimit = 10 * time.Second
 	// pipeConnectLimit bounds the wait for the first acknowledgement from everyone.
 	pipeConnectLimit = 20 * time.Second
 )
@@ -252,7 +254,7 @@ func (n *PipeNode) Run(ctx context.Context, load PipeLoad) (PipeResult, error) {
 	begin := time.Now()
 	r.sample = r.sample[:0]
 	var acks []pipeAck
-	for time.Since(begin) < load.Length {
+	for len(r.sample) == 0 || time.Since(begin) < load.Length { // a disk may take longer for the first frame
 		for r.next < r.lowest+wire.Slot(load.Window) {
 			r.send(r.next)
 			r.next++
@@ -261,8 +263,8 @@ func (n *PipeNode) Run(ctx context.Context, load PipeLoad) (PipeResult, error) {
 		case <-n.acks.Wait():
 		case <-n.done:
 			return PipeResult{}, fmt.Errorf("env: pipe: the log failed: %w", n.err)
-		case <-time.After(time.Second):
-			return PipeResult{}, fmt.Errorf("env: pipe: slot %d got no answer within a second", r.lowest)
+		case <-time.After(pipeAnswerLimit):
+			return PipeResult{}, fmt.Errorf("env: pipe: slot %d got no answer within %s", r.lowest, pipeAnswerLimit)
 		case <-ctx.Done():
 			return PipeResult{}, context.Cause(ctx)
 		}
