@@ -121,8 +121,8 @@ func TestOps(t *testing.T) {
 // cluster's, neither in the report nor in the exit code.
 func TestSaturatedGenerator(t *testing.T) {
 	t.Parallel()
-	code, out, errs := spawn(t, "run", "--nodes", "1", "--cluster", "inproc", "--clients", "1", "--inflight", "1", "--rate", "40000", "--warmup", "0",
-		"--duration", "300ms", "--segment-bytes", "1MiB", "--data-dir", t.TempDir(), "--allow-tmpfs", "--no-probe", "--format", "json", "-q")
+	code, out, errs := spawn(t, "run", "--nodes", "1", "--cluster", "inproc", "--clients", "1", "--inflight", "1", "--rate", "15000", "--warmup", "0",
+		"--duration", "800ms", "--segment-bytes", "1MiB", "--data-dir", t.TempDir(), "--allow-tmpfs", "--no-probe", "--format", "json", "-q")
 	r := decode(t, code, out, errs)
 	if reasons := strings.Join(r.Validity.Reasons, " "); code != exitInvalid || r.Validity.Verdict != result.Invalid || !strings.Contains(reasons, "--rate") {
 		t.Errorf("exit %d, %+v", code, r.Validity)
