@@ -176,8 +176,16 @@ func (m *Member) BreakDisk(ctx context.Context, c disk.Conditions) (disk.Counts,
 	if m.run == nil {
 		return disk.Counts{}, fmt.Errorf("cluster: node %d is down", m.node)
 	}
-	return m.run.setDisk(ctx, c, c.FailSync || c.Full != "")
+	mayEnd := c.FailSync || c.Full != ""
+	counts, err := m.run.setDisk(ctx, c, mayEnd)
+	if err != nil && mayEnd && m.run.exited(ctx, goneLimit) != "" {
+		return disk.Counts{}, nil // its next sync failed before its answer was read: the conditions were in force
+	}
+	return counts, err
 }
+
+// goneLimit is how long a node that does not answer may still take to be reaped.
+const goneLimit = time.Second
 
 // MendDisk takes all conditions from the node's disk, as a restart does, and says what they have done. If that has ended
 // the node, or a sync failed and it is about to end, no longer than limit, its last words are given; else "".

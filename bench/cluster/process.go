@@ -31,8 +31,8 @@ type Ready struct {
 	Pprof string `json:"pprof,omitempty"`
 }
 
-// answerLimit is how long a node may take to answer an order.
-const answerLimit = 5 * time.Second
+// answerLimit is how long a node may take to answer an order. A machine may stand still for seconds.
+const answerLimit = 20 * time.Second
 
 // logTailBytes is how much of a dead child's log an error shows.
 const logTailBytes = 2 << 10

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/paxbench/paxbench/bench/disk"
 	"golang.org/x/sys/unix"
 )
 
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 }
 
 // playChild behaves as `paxbench serve` does towards its parent. Role "node" is healthy; "dies" ends by itself right
-// after it was ready; "broken" never becomes ready.
+// after it was ready, "dies of an order" at the first order, without an answer; "broken" never becomes ready.
 func playChild(role string) {
 	flags := map[string]string{}
 	for i := 2; i+1 < len(os.Args); i++ {
@@ -51,6 +52,11 @@ func playChild(role string) {
 	}
 	node, _ := strconv.Atoi(flags["--node"])
 	json.NewEncoder(os.Stdout).Encode(Ready{Ready: true, Node: uint32(node), Addr: l.Addr().String(), PID: os.Getpid()})
+	if role == "dies of an order" {
+		bufio.NewReader(os.Stdin).ReadString('\n')
+		fmt.Fprintln(os.Stderr, "the disk is on fire")
+		os.Exit(1)
+	}
 	if role == "dies" {
 		fmt.Fprintln(os.Stderr, "BUG: a broken invariant")
 		os.Exit(3)
@@ -205,6 +211,35 @@ func TestUnaskedDeath(t *testing.T) {
 	for _, want := range []string{"node 1", "exit status 3", "BUG: a broken invariant"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q: %v", want, err)
+		}
+	}
+}
+
+// A sync that fails may end a node before its answer to the order that broke its disk is read. Taken for a death unasked, it would
+// end the run for what it was to inject; and a death that the order does not explain could pass for such a one.
+func TestBrokenDiskEndsNodeAtOnce(t *testing.T) {
+	for _, conditions := range []disk.Conditions{{FailSync: true}, {Stall: true}} {
+		c, err := fakeCluster(t, "dies of an order", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Member(1).BreakDisk(context.Background(), conditions)
+		if !conditions.FailSync {
+			if err == nil || !strings.Contains(err.Error(), "ended unasked") {
+				t.Errorf("%+v: error %v", conditions, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%+v: %v", conditions, err)
+		}
+		if _, words, err := c.Member(1).MendDisk(context.Background(), 30*time.Second); err != nil || !strings.Contains(words, "the disk is on fire") {
+			t.Errorf("last words %q, error %v", words, err)
+		}
+		select {
+		case err := <-c.Failed():
+			t.Errorf("taken for a failure: %v", err)
+		default:
 		}
 	}
 }
