@@ -206,8 +206,8 @@ func (r *run) control(ctx context.Context) {
 			r.finish()
 			return
 		case <-tick.C:
-			if r.now() >= boundary {
-				r.interval(boundary)
+			if now := r.now(); now >= boundary {
+				r.interval(r.lastBoundary(boundary, now))
 			}
 		case <-cancelled:
 			cancelled, r.partial = nil, true
@@ -249,8 +249,20 @@ func (r *run) boundary() int64 {
 	return r.begun + width
 }
 
+// lastBoundary is where an interval ends that is closed at now although it could have been at first: what has completed
+// since is in it. Closed at first all the same, and the next ones at once, it would have it in too short a time, and they
+// nothing: on a machine that is too slow to close ten a second, a report was late by ever more. Of several generators all
+// intervals must be the same.
+func (r *run) lastBoundary(first, now int64) int64 {
+	if r.begun < r.measure.Load() || r.config.Pulse != nil {
+		return first
+	}
+	width := int64(r.config.Interval)
+	return first + max(now-first, 0)/width*width
+}
+
 // Interval is what happened in a stretch of time: what completed in it, whenever it was due. The last one of a run, and
-// the last one of a warm-up, may be short.
+// the last one of a warm-up, may be short; one that was closed late is long.
 type Interval struct {
 	Start  int64 // nanoseconds from the start of measuring; below 0: warm-up; beyond Result.Window: draining
 	Length int64 // nanoseconds
@@ -315,7 +327,7 @@ func (r *run) finish() {
 	}
 	now := r.now()
 	for r.boundary() <= now {
-		r.interval(r.boundary())
+		r.interval(r.lastBoundary(r.boundary(), now))
 	}
 	r.interval(max(now, r.begun+1)) // also when no time has passed: there may be something in it
 }

@@ -470,3 +470,31 @@ func TestProgress(t *testing.T) {
 		t.Errorf("first interval at %d, third of length %d", got[0].Start, got[2].Length)
 	}
 }
+
+// A machine that is too slow to close the intervals in time could have what was done meanwhile in the first of those that are
+// due, and call the others empty: an outage and a peak that were none, and times that are wrong by ever more.
+func TestIntervalsClosedLate(t *testing.T) {
+	closed := 0
+	r, _ := virtual(t, Null, time.Millisecond, Config{
+		Clients: 1, Inflight: 10, Rate: 1000, Warmup: 250 * time.Millisecond, Duration: 3 * time.Second, Interval: 100 * time.Millisecond,
+		Progress: func(i Interval) {
+			if closed++; i.Start >= 0 && i.Start < int64(2*time.Second) {
+				time.Sleep(350 * time.Millisecond)
+			}
+		},
+	}, nil)
+	next := int64(0)
+	for _, i := range r.Intervals {
+		if i.Start != next {
+			t.Fatalf("an interval begins at %v, the last one ended at %v", time.Duration(i.Start), time.Duration(next))
+		}
+		next += i.Length
+		// It is closed by less than an interval too late.
+		if want := float64(i.Length) / 1e6; math.Abs(float64(i.Ops)-want) > 100 {
+			t.Errorf("%d operations in %v from %v on, of 1000 a second", i.Ops, time.Duration(i.Length), time.Duration(i.Start))
+		}
+	}
+	if len(r.Intervals) > 20 || closed < len(r.Intervals) {
+		t.Errorf("%d intervals", len(r.Intervals))
+	}
+}
