@@ -104,12 +104,15 @@ func throughput(runs []Run) *chart {
 	return c.overTime(runs, perSecond, false)
 }
 
-// rates are those of the intervals in full; a short one at the end would make the rate look like noise.
+// rates are those of the intervals in full; a short one at the end would make the rate look like noise. One that was closed
+// late is long.
 func rates(r *result.Result) (points []point) {
+	usual := int64(math.MaxInt64)
 	for k, v := range r.Intervals {
-		if v.Length <= 0 || k > 0 && v.Length < r.Intervals[0].Length/2 {
+		if last := k == len(r.Intervals)-1; v.Length <= 0 || last && k > 0 && v.Length < usual/2 {
 			continue
 		}
+		usual = min(usual, v.Length)
 		rate := float64(v.Ops) * 1e9 / float64(v.Length)
 		if len(points) == 0 {
 			points = append(points, point{float64(v.Start), rate})
