@@ -44,8 +44,8 @@ func TestAdmission(t *testing.T) {
 	if a.limit != 1 || a.open(1) || !a.open(0) {
 		t.Errorf("limit %v, want one block", a.limit)
 	}
-	if !a.hopeless(ms(1000), 1) || a.hopeless(ms(1000), 0) || a.hopeless(ms(3000), 1) {
-		t.Errorf("replies take %v: who has 1 s left is late, unless nothing is under way; who has 3 s is not", time.Duration(a.reply))
+	if !a.hopeless(ms(1000), 1, 0) || !a.hopeless(ms(1000), 0, 1) || a.hopeless(ms(1000), 0, 0) || a.hopeless(ms(3000), 1, 1) {
+		t.Errorf("replies take %v: who has 1 s left is late, and is sent only if nothing is under way and nobody has more; who has 3 s is not", time.Duration(a.reply))
 	}
 	a.replied(ms(300000), ms(300010), 0)
 	if a.limit != 2 {
@@ -141,7 +141,8 @@ func TestExpiredIsFinal(t *testing.T) {
 // slowLog is a leader that executes a block every so often, first come, first served, and refuses what has expired: an engine
 // at its limit.
 type slowLog struct {
-	deep   bool // it has proposed everything already, and refuses nothing
+	deep   bool          // it has proposed everything already, and refuses nothing
+	delay  time.Duration // from executing to the reply
 	mu     sync.Mutex
 	queue  []slowBlock
 	served int
@@ -163,6 +164,12 @@ func (s *slowLog) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.served
+}
+
+func (s *slowLog) waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queue)
 }
 
 func (s *slowLog) run(every time.Duration, stop chan struct{}) {
@@ -205,27 +212,85 @@ func (s *slowLog) serve() (late bool) {
 		r = c.execute(request, blk)
 		c.mu.Unlock()
 	}
-	b.h.send(&r)
+	time.AfterFunc(s.delay, func() { b.h.send(&r) })
 	return late
+}
+
+// What can go wrong: what was given up here is forgotten while the leader still has it, and the next block is sent on top; or it is
+// remembered for ever, and nothing is sent any more.
+func TestGivenUpIsStillUnderWay(t *testing.T) {
+	f := newFakeCluster(t, 1)
+	cfg := testConfig(f)
+	cfg.Timeout, cfg.BlockCommands, cfg.AttemptTimeout = 500*time.Millisecond, 1, 30*time.Second
+	c := dial(t, cfg)
+	log := &slowLog{deep: true}
+	f.mu.Lock()
+	f.slow = log
+	f.mu.Unlock()
+	t.Cleanup(func() { // before the cluster's own, which wants every buffer back
+		for log.waiting() > 0 {
+			log.serve()
+		}
+	})
+	submit := func() chan error {
+		done := make(chan error, 1)
+		b := c.NewBlock()
+		b.Add([]byte("x"))
+		if err := c.Submit(b, BlockDoneFunc(func(r *BlockResult) { done <- r.Err })); err != nil {
+			t.Fatal(err)
+		}
+		return done
+	}
+	for round := range 2 {
+		if err := <-submit(); !MayBeDone(err) {
+			t.Fatalf("without an answer: %v", err)
+		}
+		sent := c.Stats().Blocks
+		next := submit()
+		if n := c.Stats().Blocks; n != sent {
+			t.Errorf("round %d: a block is sent beside one that the leader still has", round)
+		}
+		if round == 0 {
+			for answered := false; !answered; {
+				log.serve() // the first, too late, and whatever is sent from then on
+				select {
+				case err := <-next:
+					if answered = true; err != nil {
+						t.Errorf("the next block: %v", err)
+					}
+				case <-time.After(time.Millisecond):
+				}
+			}
+			continue
+		}
+		<-next
+		eventually(t, "an answer that never comes is waited for no longer", func() bool { <-submit(); return c.Stats().Blocks > sent })
+	}
 }
 
 // What can go wrong: an overload leaves behind so much that the cluster works for nobody for good, or the client sends what is
 // late again and again. Twice what the leader can do, for three timeouts; then 0.8 of it. Afterwards everything must be
 // answered, and in the overload what was executed must be what somebody waited for: also when the leader has a window so large
-// that it proposes whatever comes, and everything waits behind that, too late from the first reply on.
+// that it proposes whatever comes, and everything waits behind that, too late from the first reply on. And also when there are so many
+// clients that one block of each takes longer than a client's next block comes after.
 func TestRecoversFromOverload(t *testing.T) {
 	for _, deep := range []bool{false, true} {
-		t.Run(fmt.Sprintf("deep=%v", deep), func(t *testing.T) { recoverFromOverload(t, deep) })
+		for _, clients := range []int{1, 8} {
+			t.Run(fmt.Sprintf("deep=%v/clients=%d", deep, clients), func(t *testing.T) { recoverFromOverload(t, deep, clients) })
+		}
 	}
 }
 
-func recoverFromOverload(t *testing.T, deep bool) {
+func recoverFromOverload(t *testing.T, deep bool, clients int) {
 	const every = 4 * time.Millisecond
 	f := newFakeCluster(t, 1)
 	cfg := testConfig(f)
 	cfg.Timeout, cfg.BlockCommands, cfg.AttemptTimeout = 500*time.Millisecond, 1, 30*time.Second
-	c := dial(t, cfg)
-	log := &slowLog{deep: deep}
+	all := make([]*Client, clients)
+	for i := range all {
+		all[i] = dial(t, cfg)
+	}
+	log := &slowLog{deep: deep, delay: time.Duration(clients-1) * every}
 	f.mu.Lock()
 	f.slow = log
 	f.mu.Unlock()
@@ -242,8 +307,11 @@ func recoverFromOverload(t *testing.T, deep bool) {
 	var wait sync.WaitGroup
 	offer := func(gap, length time.Duration) {
 		begin := time.Now()
+		next := 0
 		for due := begin; due.Before(begin.Add(length)); due = due.Add(gap) {
 			time.Sleep(time.Until(due))
+			c := all[next%clients]
+			next++
 			b := c.NewBlock()
 			b.Add([]byte("x"))
 			wait.Add(1)
@@ -270,8 +338,11 @@ func recoverFromOverload(t *testing.T, deep bool) {
 	if served := log.count(); !deep && (during < int64(served)*3/4 || given == 0 || unknown.Load() > int64(served)/5) {
 		t.Errorf("in the overload: %d executed, %d answered, %d refused, %d unknown", served, during, given, unknown.Load())
 	}
-	resent := c.Stats().Resends
-	if resent > uint64(log.count())/10 {
+	resent := uint64(0)
+	for _, c := range all {
+		resent += c.Stats().Resends
+	}
+	if resent > uint64(log.count()/10+5*(clients-1)) { // each asks again, a few times, after the block that is first
 		t.Errorf("%d resends of %d", resent, during)
 	}
 	offer(every*5/4, cfg.Timeout) // what is left works itself off

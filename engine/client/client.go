@@ -53,6 +53,7 @@ type Client struct {
 	lastErr error                  // why there is no link; for people
 
 	admission admission
+	orphans   []orphan // given up, and still at the node of link; at most Window
 	crowded   bool     // something is to be sent again and finds no room
 	late      []*block // taken from the queue as hopeless; the manager ends them
 

@@ -33,7 +33,7 @@
 // waits longer is refused before it is proposed (ErrTimeout: certainly not done), so that a leader never works for
 // somebody who has gone. How many blocks may be under way follows how long replies take (admission.go): an eighth of
 // Timeout is what a client means to wait for one. The others wait here, and what would come too late is given up
-// here.
+// here. A block that is given up after it was sent counts as under way until its reply comes: the leader is not done with it.
 //
 // # Finding the leader
 //

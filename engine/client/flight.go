@@ -18,9 +18,9 @@ func (c *Client) flush() {
 		c.sendAgain(Now())
 	}
 	had := c.queue.count
-	for c.queue.count > 0 && c.flight.count < c.c.Window && c.admission.open(c.inFlight) && !c.paused {
+	for c.queue.count > 0 && c.flight.count < c.c.Window && c.admission.open(c.underWay()) && !c.paused {
 		b := c.queue.pop()
-		if now := Now(); c.admission.hopeless(b.deadline-now, c.inFlight) {
+		if now := Now(); c.admission.hopeless(b.deadline-now, c.underWay(), c.queue.count) {
 			c.late = append(c.late, b)
 			c.stats.Expired++
 			c.arm(now)
@@ -31,7 +31,7 @@ func (c *Client) flush() {
 	if c.queue.count < had {
 		c.signalRoom()
 	}
-	if c.open != nil && c.queue.count == 0 && !c.paused && c.dispatching == 0 && c.inFlight < c.c.Pipeline && c.flight.count < c.c.Window && c.admission.open(c.inFlight) {
+	if c.open != nil && c.queue.count == 0 && !c.paused && c.dispatching == 0 && c.inFlight < c.c.Pipeline && c.flight.count < c.c.Window && c.admission.open(c.underWay()) {
 		b := c.open
 		c.open = nil
 		c.launch(b)
@@ -111,7 +111,7 @@ func (c *Client) resume(now int64) {
 
 // sendAgain sends what has to be sent again, oldest first, as far as there is room. mu is held.
 func (c *Client) sendAgain(now int64) {
-	underWay := 0
+	underWay := len(c.orphans)
 	for i := range c.flight.count {
 		if b := c.flight.at(i); b != nil && b.awaited {
 			underWay++
@@ -148,6 +148,8 @@ func (c *Client) reply(l *link, f *wire.Buffer) {
 	default:
 		if b := c.flight.find(r.Request); b != nil {
 			c.blockReply(l, b, &r, now) // releases and takes mu
+		} else {
+			c.orphanReply(l, &r, now)
 		}
 	}
 	c.mu.Unlock()
@@ -166,7 +168,7 @@ func (c *Client) blockReply(l *link, b *block, r *wire.Reply, now int64) {
 		c.pauseStep = c.c.RetryMin
 		if last {
 			l.answered = max(l.answered, b.lastSent)
-			c.admission.replied(b.lastSent, now, c.inFlight)
+			c.admission.replied(b.lastSent, now, c.underWay())
 		}
 		c.conclude(l, b, r, nil, now)
 		return

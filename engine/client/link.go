@@ -152,6 +152,7 @@ func (c *Client) detach(l *link, hint wire.NodeID) {
 func (c *Client) attach(l *link, now int64) {
 	c.link, c.hint, c.lastErr = l, 0, nil
 	c.stats.Attaches++
+	c.orphans = c.orphans[:0] // they are no load of this node; if they are, it has no connection to answer them on
 	c.paused, c.pauseStep = false, c.c.RetryMin
 	l.heardAt, l.patience = now, int64(c.c.AttemptTimeout)
 	c.openSent = 0

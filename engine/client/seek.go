@@ -96,6 +96,11 @@ func (s *seeker) tend() (again int64) {
 	}
 	c.wakeAt = never // whoever arms from here on is seen below
 	again = c.expire(now, &lost)
+	if had := len(c.orphans); had > 0 {
+		if c.expireOrphans(now, &again); len(c.orphans) < had {
+			c.flush()
+		}
+	}
 	if c.paused && now >= c.pauseEnd {
 		c.resume(now)
 	}
@@ -187,7 +192,7 @@ func (c *Client) expireFlight(now int64, lost *lostBlocks, next *int64) {
 		}
 		if b.deadline <= now {
 			if b.awaited {
-				c.admission.silent(b.lastSent, now)
+				c.abandon(b, now)
 			}
 			lost.add(b, b.outcome(errLateUnsent, errLateRefused, errLateSent))
 			continue
@@ -222,7 +227,7 @@ func (c *Client) forgotten(l *link, sent, now int64, first bool, next *int64) bo
 		}
 		sent = max(sent, l.heardAt, l.probedAt)
 	}
-	if due := sent + c.c.resendAfter(); due > now {
+	if due := sent + max(c.c.resendAfter(), c.admission.expected()); due > now {
 		*next = min(*next, due)
 		return false
 	}
