@@ -431,6 +431,7 @@ func (a *applier) restore(f *snapshot.File) error {
 	}
 	a.applied, a.ballot, a.members = f.Meta.Slot, f.Meta.Ballot, members
 	a.logged.restart(a.applied)
+	a.g.snapSize.Store(f.Size)
 	// The order matters to loop.notices.
 	a.g.restored.Store(&restored{a.applied, members})
 	a.g.installed.Store(uint64(a.applied))

@@ -105,7 +105,7 @@ type Config struct {
 	BatchDelay      time.Duration // how long a block waits for company while others are in flight; default 0
 	Compress        bool          // s2 for batches that become smaller
 	QueueBytes      int           // of blocks that wait for a batch; default 64 MiB
-	SnapshotBytes   int64         // log bytes after which a snapshot is taken; default 64 MiB
+	SnapshotBytes   int64         // log bytes after which a snapshot is taken, up to 4 times as many if it is large (Group.snapshotDue); default 64 MiB
 	RetainBytes     int64         // log bytes kept behind a snapshot for peers that lag; default 64 MiB
 	SnapshotMaxSize uint64        // of a snapshot file accepted from a peer, in bytes; default 1 TiB
 

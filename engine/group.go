@@ -46,6 +46,7 @@ type Group struct {
 	installed   atomic.Uint64 // by the applier: slot of the last restored snapshot; stored before applied
 	applied     atomic.Uint64 // by the applier: slot
 	snapshotAt  atomic.Uint64 // slot of the newest snapshot on the disk
+	snapSize    atomic.Int64  // bytes of the last snapshot written or restored
 	logBytes    atomic.Int64  // by the loop, each tick: bytes of log in memory
 	nudged      atomic.Bool   // a nudge is in the mailbox
 	wantApplied atomic.Bool   // the loop waits for the applier to catch up

@@ -54,12 +54,20 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// logBytesMax bounds the chosen slots that a group keeps in memory: twice what snapshots let it grow to (SnapshotBytes between two,
+// snapshotBytesMax bounds the log between two snapshots, however large they are (Group.snapshotDue). An auxiliary takes none.
+func (c *Config) snapshotBytesMax() int64 {
+	if c.auxiliary() {
+		return c.SnapshotBytes
+	}
+	return snapshotStretch * c.SnapshotBytes
+}
+
+// logBytesMax bounds the chosen slots that a group keeps in memory: twice what snapshots let it grow to (snapshotBytesMax between two,
 // RetainBytes behind the newest, pinFactor times that for peers that are being sent one, and whole slots), and what may wait to be
 // applied. Beyond it nothing is taken until a snapshot has succeeded: a group whose snapshots fail comes to a halt and does not eat
 // the memory.
 func (c *Config) logBytesMax(l *Limits) int64 {
-	return 2*c.SnapshotBytes + (pinFactor+2)*c.RetainBytes + l.ApplyBacklog + 4*l.Frame
+	return 2*c.snapshotBytesMax() + (pinFactor+2)*c.RetainBytes + l.ApplyBacklog + 4*l.Frame
 }
 
 // Bounds that are the same everywhere.
@@ -79,6 +87,12 @@ const (
 	// in multiples of Config.RetainBytes.
 	transferGrace = 10 * time.Second
 	pinFactor     = 4
+
+	// snapshotShare and snapshotStretch: a snapshot is due when the log has grown by SnapshotBytes, or by one in snapshotShare of the
+	// last snapshot's size if that is more, but by no more than snapshotStretch times SnapshotBytes. Until then a byte of log costs at
+	// most snapshotShare bytes of snapshots; the stretch bounds the log in memory.
+	snapshotShare   = 2
+	snapshotStretch = 4
 
 	// snapshotsKept is how many snapshots of a group stay on the disk: the newest, and others to restart from should it turn
 	// out to be damaged, as far as the log reaches back to them.

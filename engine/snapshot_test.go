@@ -2,9 +2,11 @@ package engine
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,6 +65,57 @@ func TestSnapshotsBoundTheLog(t *testing.T) {
 	}
 	if after := c.equal(1); after.Commands != before.Commands {
 		t.Errorf("before %+v\nafter  %+v", before, after)
+	}
+}
+
+// What can go wrong: a state that is many times SnapshotBytes is written after every SnapshotBytes of log, one snapshot after the
+// other, and the nodes do little else; or a start forgets how large it is. Nor may a huge one let the log grow without bounds.
+func TestLargeStateIsWrittenRarely(t *testing.T) {
+	c := newCluster(t, 1, false, func(c *Config) {
+		smallSnapshots(c)
+		c.SnapshotBytes = 64 << 10
+	})
+	g := c.nodes[1].Group(1)
+	at := g.node.c.SnapshotBytes
+	if due := g.snapshotDue(); due != at {
+		t.Errorf("without a snapshot one is due after %d bytes", due)
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	var cmds []string
+	for range 100 {
+		p := make([]byte, 3<<10)
+		for i := range p {
+			p[i] = byte(rng.Uint64())
+		}
+		cmds = append(cmds, base64.StdEncoding.EncodeToString(p)) // 4 KiB that hardly compress
+	}
+	write := func() (snapshots uint64) {
+		before := g.Metrics().Snapshots
+		for _, cmd := range cmds {
+			c.propose(cmd)
+			eventually(t, "no snapshot is being written", func() bool { return len(g.snapBusy) == 0 })
+		}
+		return g.Metrics().Snapshots - before
+	}
+	write()
+	size := g.snapSize.Load()
+	due := g.snapshotDue()
+	if size < 200<<10 || due != size/snapshotShare {
+		t.Fatalf("with a snapshot of %d bytes the next one is due after %d", size, due)
+	}
+	// 400 KiB of log, which make the state no larger: a snapshot for each half of the state's size, not for each 64 KiB.
+	if n := write(); n < 1 || n > 3 {
+		t.Errorf("%d snapshots", n)
+	}
+	due = g.snapshotDue()
+	c.stop(1)
+	g = c.start(1).Group(1)
+	if again := g.snapshotDue(); again != due {
+		t.Errorf("before a restart a snapshot was due after %d bytes, now after %d", due, again)
+	}
+	g.snapSize.Store(1 << 50)
+	if due, most := g.snapshotDue(), g.node.c.snapshotBytesMax(); due != most || 2*most > g.node.c.logBytesMax(&g.node.limits) {
+		t.Errorf("due after %d bytes of a log that may have %d", due, g.node.c.logBytesMax(&g.node.limits))
 	}
 }
 

@@ -72,9 +72,17 @@ func (a *applier) snapshotIfDue() {
 	if a.g.snapFailed.Swap(false) {
 		a.logged.failed()
 	}
-	if a.logged.behind() >= a.g.node.c.SnapshotBytes || a.g.replaceDue(a.applied) {
+	if a.logged.behind() >= a.g.snapshotDue() || a.g.replaceDue(a.applied) {
 		a.snapshot()
 	}
+}
+
+// snapshotDue is how many bytes of log make a snapshot due. SnapshotBytes at least, and in proportion to the last snapshot's size.
+// The plain design, SnapshotBytes however large the state is, wrote one snapshot after the other as soon as a state was several
+// times as large: hundreds of megabytes for each SnapshotBytes of log, from a view under which every write of a value takes
+// memory of its own. What the nodes could do fell as the state grew, below a load that they had borne before.
+func (g *Group) snapshotDue() int64 {
+	return min(max(g.node.c.SnapshotBytes, g.snapSize.Load()/snapshotShare), g.node.c.snapshotBytesMax())
 }
 
 // replaceDue says that a damaged snapshot can be replaced: by one at its slot or above, so that the damaged one is not the newest
@@ -188,6 +196,7 @@ func (j *snapshotJob) run() {
 	g.count.snapshots.Inc()
 	log.Info("snapshot written", "bytes", size, "trim", uint64(j.trim))
 	g.snapshotAt.Store(uint64(j.meta.Slot))
+	g.snapSize.Store(size)
 	trim := g.transfers.pin(j.trim, j.meta.Slot)
 	// Snapshots at or above the trim mark can still be restarted from, should a newer one turn out to be damaged. Not all of
 	// them are kept: a long log reaches back to many.

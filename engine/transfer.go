@@ -82,11 +82,12 @@ func (t *transfers) ack(peer wire.NodeID, a snapAck) {
 
 // pin is the slot up to which the log may be trimmed, at most trim: not past the snapshot that a peer is receiving or
 // has just received, or it would need another one at once, and so on for ever. newest is the slot of the newest
-// snapshot. What is kept for peers is bounded: beyond pinFactor times RetainBytes a peer gets its next snapshot.
+// snapshot. What is kept for peers is bounded: beyond pinFactor times RetainBytes, and what lies between two large snapshots, a peer gets its next snapshot.
 func (t *transfers) pin(trim, newest wire.Slot) wire.Slot {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	bound := pinFactor * t.g.node.c.RetainBytes
+	c := &t.g.node.c
+	bound := pinFactor*c.RetainBytes + t.g.snapshotDue() - c.SnapshotBytes // the log between two large snapshots is not kept for peers
 	for peer, x := range t.byPeer {
 		if x.over && t.g.node.nanotime()-x.ended > int64(transferGrace) {
 			delete(t.byPeer, peer)

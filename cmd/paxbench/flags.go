@@ -31,7 +31,7 @@ func engineFlags(fs *pflag.FlagSet, s *cluster.Settings) {
 	fs.DurationVar(&s.BatchDelay, "batch-delay", s.BatchDelay, "how long a batch waits for company while others are in flight; an idle pipeline sends at once")
 	fs.IntVar(&s.Window, "window", s.Window, "slots in flight, at most")
 	fs.Var(&choice{value: &s.Compress, choices: []string{"none", "s2"}}, "compress", "compression of batches that become smaller: none or s2")
-	fs.Var(size{&s.SnapshotBytes}, "snapshot-bytes", "log bytes after which a snapshot is taken")
+	fs.Var(size{&s.SnapshotBytes}, "snapshot-bytes", "log bytes after which a snapshot is taken, or half of the last one's size if that is more, up to 4 times as many")
 	fs.Var(size{&s.RetainBytes}, "retain-bytes", "log bytes kept behind a snapshot for replicas that lag")
 	fs.DurationVar(&s.Lease, "lease", s.Lease, "multi: how long the leader may answer reads by itself after the others have heard of it; as long they elect nobody else, also if it is dead; 0s: no leases (run with --read-mode lease: "+cluster.LeaseDefault.String()+")")
 	fs.Var(size{&s.SegmentBytes}, "segment-bytes", "size of a log segment, which is allocated as a whole")
