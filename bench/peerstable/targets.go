@@ -27,7 +27,7 @@ const (
 	oneBound   = "most of the time is that of the disk, which three logs share: write and flush at the leader take three quarters of it, and what a follower does runs beside them. The rest is the way to a follower and back and the completion. Every engine here, and the pipe, has the same disk in its way."
 	pathBound  = "write and flush of the three logs and one round trip, as in the pipe."
 	blockMany  = "half of the processor time is the kernel's, for copies between sockets and the log's writes past the page cache, the same bytes as in the pipe. Beside it stand the building of the blocks, which is the load's, the copy of blocks into a batch, and memory that is new to the process because the log keeps what a snapshot does not cover."
-	kibBound   = "the disk's bandwidth: three replicas write three copies of each byte to one device, whoever they are."
+	kibBound   = "the disk: three replicas write three copies of each byte to one device, whoever they are."
 	callsBound = "the leader's process: the load itself, the gathering of single commands and their completions."
 )
 
@@ -74,7 +74,7 @@ func (r *Record) Summary() string {
 		rate, best := r.against(name, at, true, func(s Sample) float64 { return s.PerSecond })
 		p50, _ := r.against(name, at, false, func(s Sample) float64 { return float64(s.Latency.P50) })
 		p999, _ := r.against(name, at, false, func(s Sample) float64 { return float64(s.Latency.P999) })
-		cpu, _ := r.against(name, at, false, func(s Sample) float64 { return s.CPUSeconds })
+		cpu, _ := r.against(name, at, false, cpuOf)
 		pipe := r.byRound(name, "pipe", at, func(s Sample) float64 { return s.PerSecond })
 		pipe50 := r.byRound(name, "pipe", at, func(s Sample) float64 { return float64(s.Latency.P50) })
 		cpuMost, pipeLeast, pipe50Most := targetCPU, targetPipe, 0.0
@@ -90,15 +90,59 @@ func (r *Record) Summary() string {
 		row := fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %s |\n", c, asked(rate, t.rate, true), best, asked(p50, t.p50, false), asked(p999, t.p999, false),
 			against(cpu, cpuMost, false), against(pipe, pipeLeast, true), asked(pipe50, pipe50Most, false))
 		b.WriteString(row)
-		if t.bound != "" && strings.Contains(row, "**") {
-			fmt.Fprintf(&bounds, "- %s: %s\n", c, t.bound)
+		if !strings.Contains(row, "**") {
+			continue
+		}
+		var why []string
+		if t.bound != "" {
+			why = append(why, t.bound)
+		}
+		if need, most := t.rate/rate*r.disk(name, at), r.diskMost(); rate < t.rate && need > most {
+			why = append(why, fmt.Sprintf("The rate asked for takes %s/s of the disk, which gave nobody in this run more than %s/s.", megabytes(need), megabytes(most)))
+		}
+		mine, bare := r.middle(name, at, cpuOf), r.middle("pipe", at, cpuOf)
+		if want := cpuMost / cpu * mine; cpu > cpuMost && want < bare {
+			why = append(why, fmt.Sprintf("The processor time asked for, %s s/M, is less than that of the pipe, which is no engine: %s (paxbench: %s).", significant(want), significant(bare), significant(mine)))
+		}
+		if len(why) > 0 {
+			fmt.Fprintf(&bounds, "- %s: %s\n", c, strings.Join(why, " "))
 		}
 	}
 	if bounds.Len() > 0 {
-		fmt.Fprintf(&b, "\nWhat bounds the rows in bold, by profiles (bench/peers/README.md):\n\n%s", &bounds)
+		fmt.Fprintf(&b, "\nWhat bounds the rows in bold, by profiles (bench/peers/README.md) and by what this run measured:\n\n%s", &bounds)
 	}
 	return b.String()
 }
+
+func cpuOf(s Sample) float64 { return s.CPUSeconds }
+
+// middle is the median of a value; NaN: there is none.
+func (r *Record) middle(engine string, at int, what func(Sample) float64) float64 {
+	v := pick(r.of(engine, at), what)
+	if len(v) == 0 {
+		return math.NaN()
+	}
+	return median(v)
+}
+
+// disk is how many bytes a second the device wrote for an engine.
+func (r *Record) disk(engine string, at int) float64 {
+	return r.middle(engine, at, func(s Sample) float64 { return s.PerSecond * s.DiskBytes })
+}
+
+// diskMost is the most that it wrote for anybody, whatever the work.
+func (r *Record) diskMost() (most float64) {
+	for _, e := range r.Engines {
+		for at := range r.Cells {
+			if v := r.disk(e.Name, at); v > most {
+				most = v
+			}
+		}
+	}
+	return most
+}
+
+func megabytes(bytes float64) string { return significant(bytes/1e6) + " MB" }
 
 // against is the ratio to the peer that has the most of a value, or the least: the one which gives ours the worst ratio.
 func (r *Record) against(ours string, at int, most bool, what func(Sample) float64) (ratio float64, peer string) {

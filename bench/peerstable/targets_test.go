@@ -37,6 +37,18 @@ func TestSummary(t *testing.T) {
 	if s := r.Summary(); strings.Contains(s, "- call 16B x 256: ") { // nothing that bounds it is known
 		t.Error(s)
 	}
+	// 2.5 times 500 commands of 3 kB are 3.75 MB/s, as much as the pipe had; a third of the 2.5 s/M of etcd's is less than its own.
+	for i := range r.Samples[:5] {
+		r.Samples[i].DiskBytes, r.Samples[i].CPUSeconds = 3000, r.Samples[i].CPUSeconds+0.5
+	}
+	const processor = "The processor time asked for, 0.833 s/M, is less than that of the pipe, which is no engine: 1.00 (paxbench: 1.50).\n"
+	if s := r.Summary(); !strings.Contains(s, "\n- call 16B x 256: "+processor) {
+		t.Error(s)
+	}
+	r.Samples[4].DiskBytes = 2900
+	if s := r.Summary(); !strings.Contains(s, "\n- call 16B x 256: The rate asked for takes 3.75 MB/s of the disk, which gave nobody in this run more than 3.62 MB/s. "+processor) {
+		t.Error(s)
+	}
 	r.Samples[5].Latency.P50 = 50 // the first of the second cell
 	r.Samples[5].PerSecond = 15
 	if s := r.Summary(); strings.Contains(s, oneBound) {
