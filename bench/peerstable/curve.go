@@ -125,20 +125,44 @@ func (r between) verdict(least float64) string {
 	return "**no**"
 }
 
-// ratio is the worth of the adapting window by that of a fixed one: the median over the rounds' ratios, and the
-// interval for it that order statistics give.
-func (c *Curve) ratio(cell, window int) between {
-	var v []float64
+// overall is a window's worth by that of the bound over all loads and rounds: the geometric mean, and 1.96 of its standard errors.
+func (c *Curve) overall(window int) (mean, bound float64) {
+	var logs []float64
+	for cell := range c.Cells {
+		for _, ratio := range c.ratios(cell, window, c.Config.Fixed) {
+			logs = append(logs, math.Log(ratio))
+		}
+	}
+	n := float64(len(logs))
+	var sum, squares float64
+	for _, v := range logs {
+		sum += v / n
+	}
+	for _, v := range logs {
+		squares += (v - sum) * (v - sum)
+	}
+	return math.Exp(sum), 1.96 * math.Sqrt(squares/max(n-1, 1)/n)
+}
+
+// ratios are the worths of one window by those of another in the same round.
+func (c *Curve) ratios(cell, window, other int) (v []float64) {
 	for _, a := range c.Samples {
-		if a.Cell != cell || a.Window != 0 {
+		if a.Cell != cell || a.Window != window || a.PerSecond == 0 {
 			continue
 		}
 		for _, b := range c.Samples {
-			if b.Cell == cell && b.Window == window && b.Round == a.Round && b.PerSecond > 0 {
+			if b.Cell == cell && b.Window == other && b.Round == a.Round && b.PerSecond > 0 {
 				v = append(v, c.worth(a)/c.worth(b))
 			}
 		}
 	}
+	return v
+}
+
+// ratio is the worth of the adapting window by that of a fixed one: the median over the rounds' ratios, and the
+// interval for it that order statistics give.
+func (c *Curve) ratio(cell, window int) between {
+	v := c.ratios(cell, 0, window)
 	if len(v) == 0 {
 		return between{math.NaN(), math.NaN(), math.NaN()}
 	}
@@ -171,6 +195,19 @@ func (c *Curve) Markdown() string {
 		}
 		fmt.Fprintf(&b, " | %d | %s | %s | %s | %s | %s | %s | %s | %s |\n", best, toBest, toFixed, toBest.verdict(0.95), toFixed.verdict(1),
 			nanos(c.Of(i, 0, p50)), nanos(c.Of(i, 0, p99)), nanos(c.Of(i, best, p50)), nanos(c.Of(i, best, p99)))
+	}
+	var overall []string
+	for _, w := range c.Windows {
+		name := "adapting"
+		if w > 0 {
+			name = fmt.Sprintf("window %d", w)
+		}
+		if mean, bound := c.overall(w); w != c.Config.Fixed && bound > 0 {
+			overall = append(overall, fmt.Sprintf("%s %.3f ± %.3f", name, mean, bound))
+		}
+	}
+	if len(overall) > 0 {
+		fmt.Fprintf(&b, "\nAll loads together, by what it is with %d slots (geometric mean over all rounds, and 1.96 standard errors): %s.\n", c.Config.Fixed, strings.Join(overall, ", "))
 	}
 	for _, v := range c.Invalid {
 		fmt.Fprintf(&b, "\n- %s\n", v)

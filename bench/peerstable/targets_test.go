@@ -79,6 +79,10 @@ func TestCurve(t *testing.T) {
 	if s := c.Markdown(); !strings.Contains(s, "| call 16B x 4 | 190 | 100 | 200 | 8 | 0.500 (0.500 - 1.90) | 0.500 (0.500 - 1.90) | open | open |") {
 		t.Error(s)
 	}
+	// 0.5, 0.5, 1.9 and 0.25, 0.25, 1 of 8.
+	if s := c.Markdown(); !strings.Contains(s, "over all rounds, and 1.96 standard errors): adapting 0.780 ± 0.872, window 1 0.397 ± 0.906.\n") {
+		t.Error(s)
+	}
 	for i := range c.Samples {
 		if s := &c.Samples[i]; s.Round == 2 && s.Window == 8 {
 			s.PerSecond = 380 // 0.5 in each round: no chance
